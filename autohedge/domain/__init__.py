@@ -1,0 +1,1 @@
+"""The words of the field as values: instruments, market events, orders, fills, inventory, mandates. Pure."""

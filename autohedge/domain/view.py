@@ -1,0 +1,92 @@
+"""What was known about one symbol at one time: the only thing the desk is shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BookStatistics:
+    """Rolling statistics of the book, from events received up to `as_of_ns`.
+
+    Prices in quote units; `spread_bps` of the mid; `imbalance` −1 (all asks) … +1 (all bids) over five levels;
+    `volatility` σ per hour on a fixed 1 s grid; `depth_score` 0–100. None where there is too little data to say.
+    """
+
+    symbol: str
+    as_of_ns: int
+    sequence: int
+    best_bid: float
+    best_ask: float
+    mid_price: float
+    microprice: float
+    spread_bps: float
+    spread_bps_mean: float
+    imbalance: float
+    imbalance_mean: float
+    volatility: float | None
+    volatility_annualised: float | None
+    depth_score: float
+    avg_latency_ms: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The names of the public interface; `spread_pct` is in percent, `volatility` annualised for display."""
+        return {
+            "symbol": self.symbol,
+            "mid_price": self.mid_price,
+            "best_bid": self.best_bid,
+            "best_ask": self.best_ask,
+            "spread_pct": self.spread_bps / 100.0,
+            "imbalance": self.imbalance,
+            "volatility": self.volatility_annualised,
+            "depth_score": self.depth_score,
+            "avg_latency_ms": self.avg_latency_ms,
+            "sequence": self.sequence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TradeStatistics:
+    """Public trades of the last `window_s` seconds. None where there was no trade."""
+
+    window_s: float
+    trade_count: int
+    volume_base: float
+    buy_volume_frac: float | None
+    vwap: float | None
+    high: float | None
+    low: float | None
+    last_price: float | None
+    return_bps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """Everything an agent may know: book and trade statistics, and the maker's own position, as of `as_of_ns`.
+
+    `inventory_ratio` 0–1 with 0.5 neutral; `exposure_frac` value of base ÷ capital; `pnl_frac` and `drawdown_frac` of
+    capital. `regime_hint` is None until something has been measured. News are (published_ns, headline), dated, newest last.
+    """
+
+    symbol: str
+    as_of_ns: int
+    hour_utc: int
+    simulated: bool
+    book: BookStatistics
+    trades: TradeStatistics
+    inventory_ratio: float
+    inventory_target: float
+    exposure_frac: float
+    max_exposure_frac: float
+    pnl_frac: float
+    drawdown_frac: float
+    news: tuple[tuple[int, str], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; nanoseconds as strings, because they exceed 2^53."""
+        data = asdict(self)
+        data["as_of_ns"] = str(self.as_of_ns)
+        data["book"]["as_of_ns"] = str(self.book.as_of_ns)
+        data["news"] = [{"published_ns": str(at), "headline": text} for at, text in self.news]
+        return data

@@ -1,0 +1,170 @@
+"""Every setting of the maker, with its unit, its bounds and the meaning of its limits."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+BPS = Decimal(10_000)
+
+
+def _exact(value: Any) -> Any:
+    """Money from a float is taken by its shortest decimal form (0.001, not 0.00100000000000000002…); bools are no numbers."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, found {value}")
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
+
+
+def _none_word(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+class QuotingModel(StrEnum):
+    """How the distance from the mid is found: fixed, or widened by volatility and moved by inventory (order-book pricing)."""
+
+    FIXED_SPREAD = "fixed_spread"
+    ORDER_BOOK = "order_book"
+
+
+class Touch(StrEnum):
+    """Where quotes rest: at the model's distance, joining the best price, or improving it by a tick."""
+
+    DISTANCE = "distance"
+    JOIN = "join"
+    IMPROVE = "improve"
+
+
+class FeeAsset(StrEnum):
+    """What a fee is taken from: the quote asset, or whatever the fill brings in (base for a buy, quote for a sell)."""
+
+    QUOTE = "quote"
+    RECEIVED = "received"
+
+
+class MarketMakingConfig(BaseModel):
+    """Settings of one market maker.
+
+    The first seven names and defaults are the familiar ones. Fractions are of `total_capital` unless said otherwise.
+    Unknown names, NaN, infinities and values outside the bounds are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    trading_pair: str = Field(default="BTC/USDT", min_length=1, max_length=40, description="Symbol, BASE/QUOTE.")
+    total_capital: Exact = Field(default=Decimal(10_000), gt=0, le=Decimal("1e12"), description="Capital in the quote asset.")
+    spread_percentage: Exact = Field(
+        default=Decimal("0.001"),
+        gt=0,
+        lt=1,
+        description="Full target spread as a fraction of the mid (0.001 = 10 bps).",
+    )
+    order_size_percentage: Exact = Field(
+        default=Decimal("0.01"), gt=0, le=1, description="Value of one order, fraction of capital."
+    )
+    max_inventory_exposure: Exact = Field(
+        default=Decimal("0.2"), gt=0, le=1, description="Hard cap of base held and bid for, fraction of capital."
+    )
+    rebalance_threshold: Exact = Field(
+        default=Decimal("0.1"),
+        gt=0,
+        le=1,
+        description="Distance from neutral, fraction of capital, where skew is full.",
+    )
+    min_profit_threshold: Annotated[Exact | None, BeforeValidator(_none_word)] = Field(
+        default=Decimal("0.002"),
+        ge=0,
+        lt=1,
+        description="Profit floor of a round trip after two maker fees, fraction; none switches the floor (fees included) off.",
+    )
+
+    quoting_model: QuotingModel = QuotingModel.ORDER_BOOK
+    touch: Touch = Touch.DISTANCE
+    max_spread_bps: Exact = Field(default=Decimal(50), gt=0, le=5_000, description="Cap of the full spread, in bps.")
+    skew_factor: float = Field(
+        default=0.3, ge=0, le=2, description="Shift of both quotes per unit of inventory_ratio off target."
+    )
+    inventory_target: float = Field(default=0.5, ge=0, le=1, description="Target of inventory_ratio; 0.5 is neutral.")
+    initial_base: Exact = Field(default=Decimal(0), ge=0, description="Base held at the start, in the base asset.")
+    neutral_base: Exact = Field(default=Decimal(0), ge=0, description="Base that counts as neutral, in the base asset.")
+    rebalance: bool = Field(default=False, description="Beyond rebalance_threshold also send a crossing order back to neutral.")
+    depth_reference_quote: float = Field(default=100_000, gt=0, description="Depth, in quote, that scores 100.")
+
+    maker_fee_bps: Exact = Field(default=Decimal(10), ge=-10, le=500, description="Maker fee in bps; negative is a rebate.")
+    taker_fee_bps: Exact = Field(default=Decimal(10), ge=0, le=500, description="Taker fee in bps.")
+    fee_asset: FeeAsset = FeeAsset.QUOTE
+    latency_ms: float = Field(
+        default=50,
+        gt=0,
+        le=60_000,
+        description="From our decision to the venue, in ms. Zero would be look-ahead and is refused.",
+    )
+
+    min_requote_ms: float = Field(default=100, ge=1, le=3_600_000, description="Quotes are reconsidered at most this often.")
+    refresh_tolerance_bps: float = Field(
+        default=1.0, ge=0, le=1_000, description="Moves below it leave an order alone (distance style)."
+    )
+    max_order_age_s: float = Field(default=1_800, gt=0, description="An older order is replaced.")
+    filled_order_delay_s: float = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")
+    stale_after_ms: float = Field(default=5_000, gt=0, description="Without a market event for this long, quotes are withheld.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _base_spread_is_the_same_thing(cls, data: Any) -> Any:
+        """`base_spread_bps` is another name of spread_percentage × 10,000; giving both is a contradiction."""
+        if isinstance(data, dict) and "base_spread_bps" in data:
+            data = dict(data)
+            if "spread_percentage" in data:
+                raise ValueError("give spread_percentage or base_spread_bps, not both: they are one setting")
+            data["spread_percentage"] = Decimal(str(data.pop("base_spread_bps"))) / BPS
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MarketMakingConfig:
+        if self.order_size_percentage > self.max_inventory_exposure:
+            raise ValueError(
+                f"order_size_percentage {self.order_size_percentage} is above max_inventory_exposure "
+                f"{self.max_inventory_exposure}: not one order would fit"
+            )
+        if self.spread_percentage * BPS > self.max_spread_bps:
+            raise ValueError(
+                f"spread_percentage {self.spread_percentage} ({self.spread_percentage * BPS} bps) is above max_spread_bps "
+                f"{self.max_spread_bps}"
+            )
+        return self
+
+    @property
+    def base_spread_bps(self) -> Decimal:
+        """The full target spread in bps."""
+        return self.spread_percentage * BPS
+
+    def warnings(self) -> tuple[str, ...]:
+        """Settings outside the usual ranges, one sentence each; empty when all are usual."""
+        usual = (
+            ("max_inventory_exposure", Decimal("0.15"), Decimal("0.25")),
+            ("order_size_percentage", Decimal("0.005"), Decimal("0.02")),
+            ("rebalance_threshold", Decimal("0.05"), Decimal("0.1")),
+        )
+        found = [
+            f"{name} is {getattr(self, name)}; usual are {low} to {high}"
+            for name, low, high in usual
+            if not low <= getattr(self, name) <= high
+        ]
+        if self.spread_floor_frac is not None and self.spread_floor_frac * BPS > self.max_spread_bps:
+            found.append(
+                f"the profit floor of {self.spread_floor_frac * BPS} bps (min_profit_threshold + 2 x maker fee) is above "
+                f"max_spread_bps {self.max_spread_bps}: nothing will be quoted (min_profit_unreachable)"
+            )
+        return tuple(found)
+
+    @property
+    def spread_floor_frac(self) -> Decimal | None:
+        """min_profit_threshold + 2 × maker fee, as a fraction of the mid; None when the floor is off."""
+        if self.min_profit_threshold is None:
+            return None
+        return self.min_profit_threshold + 2 * self.maker_fee_bps / BPS
