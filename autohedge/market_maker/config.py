@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 BPS = Decimal(10_000)
 
@@ -111,7 +111,14 @@ class MarketMakingConfig(BaseModel):
     )
     max_order_age_s: float = Field(default=1_800, gt=0, description="An older order is replaced.")
     filled_order_delay_s: float = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")
-    stale_after_ms: float = Field(default=5_000, gt=0, description="Without a market event for this long, quotes are withheld.")
+
+    @field_validator("latency_ms", mode="before")
+    @classmethod
+    def _no_look_ahead(cls, value: Any) -> Any:
+        """At zero latency quotes move before the trades that moved the market print, and a touch maker earns: refused."""
+        if value in (0, "0", "0.0"):
+            raise ValueError("zero latency is look-ahead (quotes would move before the trades they answer); give more than 0 ms")
+        return value
 
     @model_validator(mode="before")
     @classmethod

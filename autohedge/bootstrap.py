@@ -1,0 +1,390 @@
+"""Settings → wired objects: the only place that chooses adapters and reads the environment.
+
+`prepare` checks everything that can be wrong (settings, data, agents, key) and writes nothing; `Plan.start` then creates the
+run's folder and ledger. So a user's mistake leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from autohedge import __version__
+from autohedge.domain.book import OrderBook
+from autohedge.domain.fees import FeeRate, FeeSchedule
+from autohedge.domain.ids import IdFactory
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.inventory import Inventory
+from autohedge.errors import ConfigError, LlmShareTooLow
+from autohedge.lane import Lane
+from autohedge.market.instruments import instrument as known_instrument
+from autohedge.market.instruments import simulated_instrument
+from autohedge.market.recorder import Recorder
+from autohedge.market.recordings import fingerprint, open_replay
+from autohedge.market.statistics import RollingStatistics
+from autohedge.market.sync import SyncedBook
+from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
+from autohedge.market_maker.engine import QuoteEngine
+from autohedge.operations.clock import SystemClock
+from autohedge.portfolio.attribution import CombinedDrawdown
+from autohedge.ports import Clock, Desk, Ledger, MarketFeed, ModelClient
+from autohedge.report import summarise
+from autohedge.risk.daily_loss import DailyLoss
+from autohedge.risk.pretrade import PreTradeRisk
+from autohedge.session import Progress, StopPoint, TradingSession
+from autohedge.settings import Settings
+from autohedge.simulation.feed import SimulatedFeed
+from autohedge.venues.paper import PaperVenue
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+SIM_CYCLES = 10
+"""Desk cycles of a simulated run that names no number."""
+OPEN_END_S = 30 * 86_400.0
+"""Length of a simulated market whose session is driven from outside."""
+REPLAY_VENUE = "binance"
+"""The venue whose rules hold for recordings in its raw format."""
+
+
+def build_desk(settings: Settings, clock: Clock, environ: Mapping[str, str], client: ModelClient | None = None) -> Desk:
+    """The desk of agents, with a model only when one is named."""
+    from autohedge.desk.desk import LangGraphDesk
+    from autohedge.llm.catalog import load_catalog
+    from autohedge.llm.ladder import Ladder, RetryPolicy
+
+    catalog = load_catalog(settings.agents_dir, settings.prompts_dir, settings.model.name)
+    deadline_s = settings.desk.agent_deadline_s
+    if deadline_s is not None:
+        catalog = catalog.with_deadline(deadline_s)
+    if client is None and settings.model.name is not None:
+        from autohedge.llm.openai_client import OpenAIModelClient
+
+        client = OpenAIModelClient(
+            base_url=settings.model.base_url,
+            api_key=environ.get("OPENAI_API_KEY"),
+            name=settings.model.name,
+            schema_mode=settings.model.schema_mode,
+        )
+    retry = RetryPolicy(
+        max_attempts=settings.model.max_attempts,
+        wait_initial_s=settings.model.wait_initial_s,
+        wait_max_s=settings.model.wait_max_s,
+    )
+    ladder = Ladder(client, clock, retry, random.Random(settings.seed))
+    return LangGraphDesk(
+        catalog,
+        ladder,
+        settings.model.name,
+        clock,
+        max_revisions=settings.desk.max_revisions,
+        cycle_deadline_s=settings.desk.cycle_deadline_s,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a symbol starts with, in atoms."""
+
+    base_atoms: int
+    quote_atoms: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """A run that is possible: everything is checked, nothing is written yet."""
+
+    settings: Settings
+    kind: str
+    cycles: int | None
+    feeds: tuple[MarketFeed, ...]
+    desk: Desk
+    clock: Clock
+    market_fingerprint: str | None
+    openings: dict[str, Opening]
+
+    @property
+    def simulated(self) -> bool:
+        """True when the market is invented and says so."""
+        return any(feed.simulated for feed in self.feeds)
+
+    def start(self, *, on_progress: Callable[[Progress], None] | None = None, stop_at: StopPoint | None = None) -> Run:
+        """Create the run's folder, ledger and session."""
+        from autohedge.storage.database import open_database
+        from autohedge.storage.ledger import RunInfo, RunLedger
+
+        settings = self.settings
+        database = settings.out_dir / "autohedge.db"
+        engine = open_database(database)
+        run_id, run_dir = _new_run_dir(settings.out_dir, self.clock)
+        ledger = RunLedger.start(
+            engine,
+            run_dir,
+            RunInfo(
+                run_id=run_id,
+                kind=self.kind,
+                settings=settings.canonical(),
+                settings_hash=settings.hash(),
+                market=settings.market,
+                market_fingerprint=self.market_fingerprint,
+                symbols=settings.symbols,
+                simulated=self.simulated,
+                seed=settings.seed,
+                version=__version__,
+            ),
+            self.clock,
+        )
+        recorders = [
+            Recorder(_recording_dir(settings, feed.instrument), feed.instrument) if settings.record_dir else None
+            for feed in self.feeds
+        ]
+        session = self.session(ledger, on_progress=on_progress, stop_at=stop_at, recorders=recorders)
+        return Run(self, run_id, run_dir, database, ledger, session, tuple(each for each in recorders if each))
+
+    def session(
+        self,
+        ledger: Ledger,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop_at: StopPoint | None = None,
+        recorders: list[Recorder | None] | None = None,
+    ) -> TradingSession:
+        """A session over this plan's market that remembers into `ledger`."""
+        combined = CombinedDrawdown(len(self.feeds))
+        recorders = recorders or [None] * len(self.feeds)
+        lanes = [self._lane(feed, ledger, combined, recorder) for feed, recorder in zip(self.feeds, recorders, strict=True)]
+        return TradingSession(
+            lanes,
+            self.desk,
+            ledger,
+            every_ns=int(self.settings.desk.every_s * NS_PER_S),
+            task=self.settings.desk.task,
+            on_progress=on_progress,
+            stop_at=stop_at,
+        )
+
+    def _lane(self, feed: MarketFeed, ledger: Ledger, combined: CombinedDrawdown, recorder: Recorder | None) -> Lane:
+        settings, instrument = self.settings, feed.instrument
+        config = lane_config(settings, instrument)
+        opening = self.openings[instrument.symbol]
+        engine = QuoteEngine(config, instrument)
+        taker = FeeRate.from_bps(config.taker_fee_bps)
+        fees = FeeSchedule(engine.size_rules.maker_fee, taker, config.fee_asset is FeeAsset.RECEIVED)
+        ids = IdFactory(instrument.symbol)
+        book = OrderBook()
+        return Lane(
+            feed=feed,
+            config=config,
+            envelope=settings.envelope,
+            risk=PreTradeRisk(settings.limits, engine.size_rules, taker),
+            engine=engine,
+            book=SyncedBook(book),
+            statistics=RollingStatistics(instrument, config.depth_reference_quote),
+            venue=PaperVenue(
+                instrument,
+                book,
+                fees,
+                latency_ns=int(config.latency_ms * NS_PER_MS),
+                ids=ids,
+                base_atoms=opening.base_atoms,
+                quote_atoms=opening.quote_atoms,
+            ),
+            inventory=Inventory(instrument, opening.base_atoms, opening.quote_atoms),
+            daily_loss=DailyLoss(instrument, settings.limits, opening.quote_atoms),
+            ids=ids,
+            ledger=ledger,
+            desk_latency_ns=int(settings.desk.latency_ms * NS_PER_MS),
+            combined=combined,
+            recorder=recorder,
+        )
+
+
+@dataclass(slots=True)
+class Run:
+    """A started run: the session and where it is remembered."""
+
+    plan: Plan
+    run_id: str
+    run_dir: Path
+    database: Path
+    ledger: Any
+    session: TradingSession
+    recorders: tuple[Recorder, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """The run as it stands."""
+        files = {
+            "csv": str(self.ledger.csv_path),
+            "database": str(self.database),
+            "report": str(self.run_dir / "report.json"),
+        }
+        return summarise(self.session, run_id=self.run_id, market=self.plan.settings.market, files=files)
+
+    async def finish(self, status: str | None = None, note: str = "") -> dict[str, Any]:
+        """Drain, write report.json, close the ledger; returns the summary. `status` defaults to finished or interrupted."""
+        try:
+            await self.session.close()
+        finally:
+            for recorder in self.recorders:
+                recorder.close()
+        summary = self.summary()
+        if status is None:
+            status = "interrupted" if self.session.interrupted else "finished"
+        report = self.run_dir / "report.json"
+        report.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+        self.ledger.finish(status, summary, note)
+        return summary
+
+    def check_llm_share(self) -> None:
+        """`LlmShareTooLow` when fewer decisions were model-driven than the settings demand."""
+        wanted = self.plan.settings.desk.require_llm_frac
+        if wanted is None:
+            return
+        driven, total = self.session.model_driven()
+        share = driven / total if total else 0.0
+        if share < wanted:
+            raise LlmShareTooLow(
+                f"{driven} of {total} decisions were model-driven ({share:.0%}), required were {wanted:.0%}; "
+                "see the reasons in the report"
+            )
+
+
+def prepare(
+    settings: Settings,
+    *,
+    kind: str = "run",
+    clock: Clock | None = None,
+    environ: Mapping[str, str] | None = None,
+    desk: Desk | None = None,
+    model_client: ModelClient | None = None,
+    open_end: bool = False,
+    openings: Mapping[str, Opening] | None = None,
+) -> Plan:
+    """Check the settings against the world and build what a run needs. Raises `ConfigError` or `MarketDataError`.
+
+    `open_end`: the session is driven from outside (API, scheduler), so a simulated market gets no planned end.
+    """
+    clock = clock or SystemClock()
+    environ = os.environ if environ is None else environ
+    instruments = _instruments(settings)
+    cycles = settings.desk.cycles
+    if settings.replay_path is None and not open_end and cycles is None:
+        cycles = SIM_CYCLES
+    feeds = tuple(_feed(settings, each, cycles, open_end) for each in instruments)
+    for path in (settings.out_dir, settings.record_dir):
+        if path is not None:
+            _check_writable(path)
+    if settings.record_dir is not None:
+        for each in instruments:
+            _check_empty_of_recordings(_recording_dir(settings, each))
+    for each in instruments:
+        _check_capital(lane_config(settings, each), each)
+    desk = desk or build_desk(settings, clock, environ, model_client)
+    return Plan(
+        settings=settings,
+        kind=kind,
+        cycles=cycles,
+        feeds=feeds,
+        desk=desk,
+        clock=clock,
+        market_fingerprint=fingerprint(settings.replay_path) if settings.replay_path is not None else None,
+        openings={each.symbol: _opening(settings, each, openings) for each in instruments},
+    )
+
+
+def lane_config(settings: Settings, instrument: Instrument) -> MarketMakingConfig:
+    """The maker's configuration of one symbol: an equal share of the capital."""
+    share = settings.maker.total_capital / len(settings.symbols)
+    capital = instrument.quote_amount(instrument.quote_atoms_floor(share))
+    return settings.maker.model_copy(update={"trading_pair": instrument.symbol, "total_capital": capital})
+
+
+def _instruments(settings: Settings) -> list[Instrument]:
+    if settings.replay_path is None:
+        found = [simulated_instrument(symbol) for symbol in settings.symbols]
+    else:
+        found = [known_instrument(REPLAY_VENUE, symbol) for symbol in settings.symbols]
+    quotes = sorted({each.quote for each in found})
+    if len(quotes) > 1:
+        raise ConfigError(
+            f"the symbols are quoted in {' and '.join(quotes)}; one capital needs one quote currency: run them apart"
+        )
+    if len(found) > 1 and settings.maker.initial_base > 0:
+        raise ConfigError("initial_base is an amount of one asset; with several symbols leave it at 0 or run them apart")
+    return found
+
+
+def _feed(settings: Settings, instrument: Instrument, cycles: int | None, open_end: bool) -> MarketFeed:
+    path = settings.replay_path
+    if path is not None:
+        return open_replay(path, instrument.symbol, instrument)
+    duration_s = OPEN_END_S if open_end else max(1, cycles or 1) * settings.desk.every_s
+    if duration_s > OPEN_END_S:
+        raise ConfigError(f"{cycles} cycles every {settings.desk.every_s:g} s are more than 30 days; choose fewer")
+    return SimulatedFeed(instrument, settings.seed, duration_s)
+
+
+def _opening(settings: Settings, instrument: Instrument, given: Mapping[str, Opening] | None) -> Opening:
+    if given and instrument.symbol in given:
+        return given[instrument.symbol]
+    config = lane_config(settings, instrument)
+    return Opening(
+        base_atoms=instrument.base_atoms_floor(config.initial_base),
+        quote_atoms=instrument.quote_atoms_floor(config.total_capital),
+    )
+
+
+def _check_capital(config: MarketMakingConfig, instrument: Instrument) -> None:
+    """An order must be able to reach the venue's minimum, or nothing would ever be placed."""
+    order = config.total_capital * config.order_size_percentage
+    if order < instrument.min_notional:
+        raise ConfigError(
+            f"{instrument.symbol}: one order is {order.normalize():f} {instrument.quote} (capital x order_size_percentage), below "
+            f"the venue's minimum of {instrument.min_notional:f}; raise total_capital or order_size_percentage"
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """`ConfigError` if the folder cannot be created and written; nothing is created by the check."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ConfigError(f"{folder} cannot be a folder: {existing} is a file; choose another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder} cannot be written: no permission in {existing}; choose another folder")
+
+
+def _recording_dir(settings: Settings, instrument: Instrument) -> Path:
+    """Where a symbol's recording goes: the folder itself, or one sub-folder per symbol when there are several."""
+    folder = settings.record_dir or Path()
+    return folder if len(settings.symbols) == 1 else folder / instrument.symbol.replace("/", "-")
+
+
+def _check_empty_of_recordings(folder: Path) -> None:
+    if folder.is_dir() and any(folder.glob("*.jsonl*")):
+        raise ConfigError(f"{folder} already holds a recording; name an empty folder for --record")
+
+
+def _new_run_dir(out_dir: Path, clock: Clock) -> tuple[str, Path]:
+    """A fresh run id and its folder; a run never writes into another's."""
+    from datetime import UTC, datetime
+
+    seconds, rest_ns = divmod(clock.now_ns(), NS_PER_S)
+    stem = f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d-%H%M%S}-{rest_ns // 1_000:06d}"
+    for attempt in range(1, 1_000):
+        run_id = stem if attempt == 1 else f"{stem}-{attempt}"
+        run_dir = out_dir / run_id
+        try:
+            run_dir.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"the run's folder {run_dir} cannot be created: {error.strerror}; choose another --out") from None
+        return run_id, run_dir
+    raise ConfigError(f"a thousand runs share the instant {stem}; the clock does not move")

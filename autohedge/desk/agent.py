@@ -1,0 +1,111 @@
+"""One agent: a role from the catalog, asked through the ladder, with a rule to fall back on.
+
+Promises: `ask` always ends within the agent's deadline (or what the cycle has left, if that is less) with a value of the
+agent's schema and its provenance. It refuses to be made from another role's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import orjson
+
+from autohedge.desk.briefing import brief
+from autohedge.desk.decisions import Decision
+from autohedge.desk.schemas import Said
+from autohedge.desk.veto import DEFAULT_MAX_DRAWDOWN_FRAC
+from autohedge.domain.records import DecisionSource
+from autohedge.domain.view import MarketView
+from autohedge.errors import ConfigError
+from autohedge.llm.catalog import ROLES, AgentSpec, Data, Role
+
+if TYPE_CHECKING:
+    from autohedge.llm.ladder import Answer, Ladder
+
+W = TypeVar("W", bound=Said)
+V = TypeVar("V", bound=Said)
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What all agents of a cycle share: the view's text, made once, and how many seconds the cycle still has for models."""
+
+    values: Mapping[str, Data]
+    time_left_s: Callable[[], float]
+
+    @classmethod
+    def of(cls, view: MarketView, task: str, max_drawdown_frac: float, time_left_s: Callable[[], float]) -> Briefing:
+        """The briefing for a view."""
+        return cls(brief(view, task, max_drawdown_frac), time_left_s)
+
+
+def _no_cycle() -> float:
+    return float("inf")
+
+
+class Agent:
+    """Base of the agents. Subclasses name their role and put their question."""
+
+    role: ClassVar[Role]
+
+    def __init__(self, spec: AgentSpec, ladder: Ladder, *, max_drawdown_frac: float = DEFAULT_MAX_DRAWDOWN_FRAC) -> None:
+        if spec.role is not self.role:
+            raise ConfigError(f"{type(self).__name__} expects the agent {self.role}, found {spec.role}")
+        self.spec = spec
+        self.max_drawdown_frac = max_drawdown_frac
+        self._ladder = ladder
+        self._given = ROLES[self.role].variables
+
+    def briefing(self, view: MarketView, task: str = "") -> Briefing:
+        """A briefing for one agent on its own, outside a cycle."""
+        return Briefing.of(view, task, self.max_drawdown_frac, _no_cycle)
+
+    async def ask(
+        self,
+        schema: type[W],
+        briefing: Briefing,
+        opinions: Mapping[str, Data],
+        *,
+        check: Callable[[W], None],
+        rule: Callable[[], W],
+    ) -> tuple[Answer[W], str]:
+        """Put the question to the model, or to the rule; returns the answer and the hash of the messages."""
+        from autohedge.llm.ladder import AgentCall
+
+        values = {**briefing.values, **opinions}
+        messages = self.spec.prompt.render({name: values[name] for name in self._given})
+        input_hash = hashlib.sha256(orjson.dumps(messages)).hexdigest()
+        call = AgentCall(
+            role=str(self.role),
+            model=self.spec.model or "",
+            messages=messages,
+            schema=schema,
+            temperature=self.spec.temperature,
+            max_tokens=self.spec.max_tokens,
+            deadline_s=max(0.0, min(self.spec.deadline_s, briefing.time_left_s())),
+            prompt_hash=self.spec.prompt_hash,
+            input_hash=input_hash,
+        )
+        return await self._ladder.decide(call, check=check, rule=rule), input_hash
+
+    def decision(self, value: V, answer: Answer[W], input_hash: str, *, notes: tuple[str, ...] = ()) -> Decision[V]:
+        """The decision made from an answer; `notes` are what code did to it."""
+        return Decision(
+            role=self.role,
+            schema=self.spec.output_schema,
+            value=value,
+            source=DecisionSource(answer.source),
+            reason_code=answer.reason_code,
+            reason="; ".join(part for part in (answer.reason, *notes) if part),
+            model=answer.model,
+            prompt_hash=self.spec.prompt_hash,
+            input_hash=input_hash,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            latency_ms=answer.latency_ms,
+            attempts=answer.attempts,
+            calls=tuple(answer.calls),
+        )

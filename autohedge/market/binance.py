@@ -1,0 +1,292 @@
+"""One line of a raw recording and the market event in it, both ways.
+
+A line is `<local receive time, ns> <space> <JSON as the exchange sent it>`: depth diffs, best bid/ask and trades of Binance
+spot, bare or in the wrapper of a combined stream, and the REST answer of `/depth` (`lastUpdateId` and no stream). What is
+written here can be read here, and gives the same event. A line that is damaged in any way raises `CorruptLine`: no part of it
+is used, nothing is guessed.
+
+Times are whole milliseconds in the venue's messages, or microseconds where it was asked for them (the number of digits tells).
+Our own recordings of finer times, as a simulated market has them, write nanoseconds as a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Any
+
+import orjson
+
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, TopOfBook, Trade
+from autohedge.errors import ConfigError
+from autohedge.market.exact import ExactGrid, OffGrid, StepText
+
+INSTRUMENT_KIND = "instrument"
+"""The `e` of the first line of our own recordings: which instrument, with which rules, from which venue."""
+
+_MS_BELOW = 10**14  # a count of milliseconds has fewer digits until the year 5138
+_US_BELOW = 10**17
+_INT64_END = 2**63
+
+
+class Skip(Enum):
+    """Why an undamaged line has no event for us: it is of something else, or it is the note our recordings begin with."""
+
+    FOREIGN = auto()
+    NOTE = auto()
+
+
+class CorruptLine(ValueError):
+    """The line cannot be used; the message is the reason."""
+
+
+def symbol_code(symbol: str) -> str:
+    """The venue's spelling of a symbol: BTC/USDT → BTCUSDT."""
+    return symbol.replace("/", "").upper()
+
+
+class LineParser:
+    """Lines of one instrument. Keeps the texts it has converted, so use one parser for a whole recording."""
+
+    __slots__ = ("_code", "_lots", "_ticks", "instrument")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self._code = symbol_code(instrument.symbol)
+        self._ticks = ExactGrid(instrument.tick_size, "price")
+        self._lots = ExactGrid(instrument.lot_size, "size")
+
+    def parse(self, line: bytes) -> MarketEvent | Skip:
+        """The event in a line. Another symbol, a stream that is not read and an answer to a request are foreign.
+
+        Raises `CorruptLine`.
+        """
+        stamp, _, body = line.partition(b" ")
+        if not stamp.isdigit() or len(stamp) > 19:
+            raise CorruptLine("no receive time in ns before the first space")
+        ts_init_ns = int(stamp)
+        if ts_init_ns >= _INT64_END:
+            raise CorruptLine("receive time out of range")
+        try:
+            message = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise CorruptLine(f"not JSON ({error.msg})") from error
+        try:
+            return self._event(ts_init_ns, message)
+        except KeyError as error:
+            raise CorruptLine(f"field {error} is missing") from error
+        except (OffGrid, TypeError) as error:
+            raise CorruptLine(str(error)) from error
+
+    def _event(self, ts_init_ns: int, message: Any) -> MarketEvent | Skip:
+        if type(message) is not dict:
+            raise CorruptLine("not an object")
+        data = message.get("data", message)
+        if type(data) is not dict:
+            raise CorruptLine("data is not an object")
+        kind = data.get("e")
+        if kind is None:
+            if "s" not in data:
+                return self._without_symbol(ts_init_ns, message, data)
+            kind = "bookTicker"
+        if data["s"] != self._code:
+            if type(data["s"]) is not str:
+                raise CorruptLine("symbol is not a text")
+            return Skip.FOREIGN
+        if kind == "bookTicker":
+            return self._top(ts_init_ns, data)
+        if kind == "trade":
+            return self._trade(ts_init_ns, data)
+        if kind == "depthUpdate":
+            return self._delta(ts_init_ns, data)
+        if type(kind) is not str:
+            raise CorruptLine("kind is not a text")
+        return Skip.NOTE if kind == INSTRUMENT_KIND else Skip.FOREIGN
+
+    def _without_symbol(self, ts_init_ns: int, message: dict[str, Any], data: dict[str, Any]) -> BookSnapshot | Skip:
+        if "lastUpdateId" in data:
+            # partial depth streams look alike but show only the best levels, so diffs cannot continue them
+            return Skip.FOREIGN if "stream" in message else self._snapshot(ts_init_ns, data)
+        if "result" in data and "id" in data:
+            return Skip.FOREIGN
+        raise CorruptLine("neither depth, best prices, trade nor snapshot")
+
+    def _top(self, ts_init_ns: int, data: dict[str, Any]) -> TopOfBook:
+        ticks, lots = self._ticks, self._lots
+        top = TopOfBook(
+            _venue_time_ns(data["E"]) if "E" in data else 0,
+            ts_init_ns,
+            _id(data["u"]),
+            ticks[data["b"]],
+            lots[data["B"]],
+            ticks[data["a"]],
+            lots[data["A"]],
+        )
+        # an empty side is all zeros; one zero alone is damage
+        if (not top.bid_ticks) != (not top.bid_lots) or (not top.ask_ticks) != (not top.ask_lots):
+            raise CorruptLine("price or size is zero")
+        return top
+
+    def _trade(self, ts_init_ns: int, data: dict[str, Any]) -> Trade:
+        buyer_is_maker = data["m"]
+        if type(buyer_is_maker) is not bool:
+            raise CorruptLine("m is not true or false")
+        trade = Trade(
+            _venue_time_ns(data["T"]) if "T" in data else _venue_time_ns(data["E"]) if "E" in data else 0,
+            ts_init_ns,
+            _id(data["t"]),
+            self._ticks[data["p"]],
+            self._lots[data["q"]],
+            SELL if buyer_is_maker else BUY,
+        )
+        if not trade.price_ticks or not trade.size_lots:
+            raise CorruptLine("price or size is zero")
+        return trade
+
+    def _delta(self, ts_init_ns: int, data: dict[str, Any]) -> BookDelta:
+        first, last = _id(data["U"]), _id(data["u"])
+        if first > last:
+            raise CorruptLine("the first update id is above the last")
+        ts_event_ns = _venue_time_ns(data["E"]) if "E" in data else 0
+        return BookDelta(ts_event_ns, ts_init_ns, first, last, self._levels(data["b"]), self._levels(data["a"]))
+
+    def _snapshot(self, ts_init_ns: int, data: dict[str, Any]) -> BookSnapshot:
+        ts_event_ns = _venue_time_ns(data["E"]) if "E" in data else 0
+        update_id = _id(data["lastUpdateId"])
+        bids, asks = self._levels(data["bids"]), self._levels(data["asks"])
+        if any(worse[0] >= better[0] for better, worse in zip(bids, bids[1:], strict=False)) or any(
+            worse[0] <= better[0] for better, worse in zip(asks, asks[1:], strict=False)
+        ):
+            raise CorruptLine("the levels of the snapshot are not in order")
+        if not all(size for _, size in (*bids, *asks)):
+            raise CorruptLine("a level of the snapshot has size zero")
+        return BookSnapshot(ts_event_ns, ts_init_ns, update_id, bids, asks)
+
+    def _levels(self, levels: Any) -> tuple[Level, ...]:
+        if type(levels) is not list:
+            raise CorruptLine("levels are not a list")
+        if not levels:
+            return ()
+        if set(map(type, levels)) != {list} or set(map(len, levels)) != {2}:
+            raise CorruptLine("a level is not a pair")
+        ticks, lots = self._ticks, self._lots
+        made = tuple([(ticks[price], lots[size]) for price, size in levels])
+        if not min(made)[0]:
+            raise CorruptLine("a price is zero")
+        return made
+
+
+def _id(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _INT64_END:
+        raise CorruptLine("an id is not a whole number")
+    return value
+
+
+def _venue_time_ns(value: Any) -> int:
+    if type(value) is int:
+        if 0 < value < _MS_BELOW:
+            return value * 1_000_000
+        if 0 < value < _US_BELOW:
+            return value * 1_000
+    elif type(value) is str and len(value) <= 19 and value.isascii() and value.isdigit() and int(value) < _INT64_END:
+        return int(value)
+    raise CorruptLine("a time is not a whole number of ms since 1970")
+
+
+class LineWriter:
+    """Events of one instrument as lines, each ending in a newline."""
+
+    __slots__ = ("_code", "_lots", "_stream", "_ticks")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self._code = symbol_code(instrument.symbol)
+        self._stream = self._code.lower()
+        self._ticks = StepText(instrument.tick_size)
+        self._lots = StepText(instrument.lot_size)
+
+    def line(self, event: MarketEvent) -> str:
+        """The line of an event."""
+        time = "" if not event.ts_event_ns else f'"E":{_venue_time(event.ts_event_ns)},'
+        ticks, lots = self._ticks, self._lots
+        if isinstance(event, TopOfBook):
+            stream = "bookTicker"
+            data = (
+                f'{{{time}"u":{event.update_id},"s":"{self._code}","b":"{ticks[event.bid_ticks]}","B":"{lots[event.bid_lots]}",'
+                f'"a":"{ticks[event.ask_ticks]}","A":"{lots[event.ask_lots]}"}}'
+            )
+        elif isinstance(event, Trade):
+            stream = "trade"
+            traded = time.replace("E", "T")
+            maker_is_buyer = "true" if event.aggressor is SELL else "false"
+            data = (
+                f'{{"e":"trade",{time}"s":"{self._code}","t":{event.trade_id},"p":"{ticks[event.price_ticks]}",'
+                f'"q":"{lots[event.size_lots]}",{traded}"m":{maker_is_buyer},"M":true}}'
+            )
+        elif isinstance(event, BookDelta):
+            stream = "depth@100ms"
+            data = (
+                f'{{"e":"depthUpdate",{time}"s":"{self._code}","U":{event.first_update_id},"u":{event.last_update_id},'
+                f'"b":{self._levels(event.bids)},"a":{self._levels(event.asks)}}}'
+            )
+        else:
+            bids, asks = self._levels(event.bids), self._levels(event.asks)
+            return f'{event.ts_init_ns} {{{time}"lastUpdateId":{event.last_update_id},"bids":{bids},"asks":{asks}}}\n'
+        return f'{event.ts_init_ns} {{"stream":"{self._stream}@{stream}","data":{data}}}\n'
+
+    def _levels(self, levels: tuple[Level, ...]) -> str:
+        ticks, lots = self._ticks, self._lots
+        return "[" + ",".join([f'["{ticks[price]}","{lots[size]}"]' for price, size in levels]) + "]"
+
+
+def _venue_time(ts_event_ns: int) -> str:
+    """What `_venue_time_ns` reads back as the same time: whole ms as the venue writes them, else ns as a text."""
+    ms, rest = divmod(ts_event_ns, 1_000_000)
+    return f'"{ts_event_ns}"' if rest else str(ms)
+
+
+# --- the line that says what was recorded -----------------------------------------------------------------------------
+
+
+def instrument_line(instrument: Instrument, ts_init_ns: int) -> str:
+    """The first line of a recording of ours: the instrument, with its rules and its venue."""
+    values = {field.name: getattr(instrument, field.name) for field in fields(instrument)}
+    data = {"e": INSTRUMENT_KIND, "s": symbol_code(instrument.symbol)}
+    data |= {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()}
+    stream = f"{symbol_code(instrument.symbol).lower()}@{INSTRUMENT_KIND}"
+    return f"{ts_init_ns} {orjson.dumps({'stream': stream, 'data': data}).decode()}\n"
+
+
+def instrument_of(line: bytes) -> Instrument | None:
+    """The instrument that a line names, if it is such a line. `CorruptLine` when it is one and is damaged."""
+    _, _, body = line.partition(b" ")
+    if f'"{INSTRUMENT_KIND}"'.encode() not in body:
+        return None
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    data = message.get("data") if isinstance(message, dict) else None
+    if not isinstance(data, dict) or data.get("e") != INSTRUMENT_KIND:
+        return None
+    return _instrument(data)
+
+
+def _instrument(data: Mapping[str, Any]) -> Instrument:
+    texts = ("symbol", "base", "quote", "venue", "rules_as_of")
+    numbers = ("tick_size", "lot_size", "min_qty", "max_qty", "min_notional")
+    try:
+        if not all(isinstance(data[name], str) for name in (*texts, *numbers)):
+            raise CorruptLine("a rule of the instrument is not a text")
+        most = data["max_notional"]
+        return Instrument(
+            **{name: data[name] for name in texts},
+            **{name: Decimal(data[name]) for name in numbers},
+            max_notional=None if most is None else Decimal(most),
+        )
+    except KeyError as error:
+        raise CorruptLine(f"field {error} is missing") from error
+    except (ArithmeticError, TypeError, ConfigError) as error:
+        raise CorruptLine(f"a rule of the instrument is not usable ({error})") from error

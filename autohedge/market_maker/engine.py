@@ -1,0 +1,314 @@
+"""The quote engine: from a state and an event to the next state and what should be done. Pure.
+
+It decides desired quotes and reconciles them with the orders that work already: an order that is good enough keeps its queue
+place; one that is not is cancelled and replaced, and until the cancel is confirmed it still counts against every limit.
+Price or inventory unknown, stale or crossed: the quotes are withheld, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple, assert_never
+
+from autohedge.domain.ids import ClientOrderId
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.mandate import MandateValues
+from autohedge.domain.market_data import BUY, SELL, Side
+from autohedge.domain.orders import CancelOrder, Order, OrderState
+from autohedge.market_maker.config import MarketMakingConfig, Touch
+from autohedge.market_maker.quoting import QuoteRules, QuoteTerms, inventory_ratio, price_quotes, quote_confidence
+from autohedge.market_maker.sizing import SizeRules, WorkingTotals, exposure_atoms, order_size_lots, placeable_lots, scaled_lots
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+PAUSE_AFTER_DENIAL_NS = NS_PER_S
+"""A side that our own risk denied waits this long, so that one standing reason is not recorded ten times a second."""
+
+
+class MarketState(NamedTuple):
+    """The market as the maker may use it. `problem` is "" when it can be quoted, else why not (gap, stale, crossed …)."""
+
+    best_bid_ticks: int
+    best_ask_ticks: int
+    volatility: float | None
+    depth_score: float
+    problem: str
+
+
+class Reconsider(NamedTuple):
+    """Time to look at the quotes again, with everything the decision may depend on.
+
+    `blocked` maps a side to the risk reason that forbids opening orders on it; `requests_left` is what the venue's request
+    budget still allows (cancels are never held back).
+    """
+
+    now_ns: int
+    market: MarketState
+    base_atoms: int
+    quote_atoms: int
+    working: Sequence[Order]
+    mandate: MandateValues
+    blocked: dict[Side, str]
+    requests_left: int
+
+
+class SideFilled(NamedTuple):
+    """One of our orders on `side` was filled."""
+
+    now_ns: int
+    side: Side
+
+
+class SideDenied(NamedTuple):
+    """Our own risk refused an order on `side`."""
+
+    now_ns: int
+    side: Side
+
+
+class Drain(NamedTuple):
+    """Cancel everything and quote no more."""
+
+    working: Sequence[Order]
+    reason: str
+
+
+MakerEvent = Reconsider | SideFilled | SideDenied | Drain
+
+
+class OrderStyle(StrEnum):
+    """How an order is meant to trade."""
+
+    QUOTE = "quote"
+    REBALANCE = "rebalance"
+
+
+class OrderIntent(NamedTuple):
+    """An order the maker wants; it has no id until risk has allowed it. `price_ticks` is None for a crossing rebalance."""
+
+    side: Side
+    price_ticks: int | None
+    size_lots: int
+    style: OrderStyle
+
+
+@dataclass(frozen=True, slots=True)
+class MakerState:
+    """What the maker remembers between events."""
+
+    buy_paused_until_ns: int = 0
+    sell_paused_until_ns: int = 0
+    drained: bool = False
+
+
+class Decision(NamedTuple):
+    """What should be done now: cancels first, then new orders; `withheld` says per side why it is not quoted."""
+
+    cancels: tuple[CancelOrder, ...] = ()
+    intents: tuple[OrderIntent, ...] = ()
+    withheld: tuple[tuple[Side, str], ...] = ()
+    terms: QuoteTerms | None = None
+    confidence: float | None = None
+
+
+NOTHING = Decision()
+
+
+class QuoteEngine:
+    """The maker's rules for one instrument. Holds configuration only; all memory is in `MakerState`."""
+
+    def __init__(self, config: MarketMakingConfig, instrument: Instrument) -> None:
+        self.config = config
+        self.instrument = instrument
+        self.quote_rules = QuoteRules.of(config)
+        self.size_rules = SizeRules.of(config, instrument)
+        self._max_age_ns = int(config.max_order_age_s * NS_PER_S)
+        self._fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
+        # a touch style is only that while it rests exactly at the touch
+        self._tolerance_frac = config.refresh_tolerance_bps / 10_000 if config.touch is Touch.DISTANCE else 0.0
+        self._neutral_lots = self.size_rules.neutral_base_atoms / instrument.base_atoms_per_lot
+
+    def step(self, state: MakerState, event: MakerEvent) -> tuple[MakerState, Decision]:
+        """The next state and decision; the same inputs always give the same result."""
+        if isinstance(event, Reconsider):
+            return state, self._reconsider(state, event)
+        if isinstance(event, SideFilled):
+            return self._paused(state, event.side, event.now_ns + self._fill_pause_ns), NOTHING
+        if isinstance(event, SideDenied):
+            return self._paused(state, event.side, event.now_ns + PAUSE_AFTER_DENIAL_NS), NOTHING
+        if isinstance(event, Drain):
+            return replace(state, drained=True), Decision(cancels=_cancel_all(event.working, event.reason))
+        assert_never(event)
+
+    @staticmethod
+    def _paused(state: MakerState, side: Side, until_ns: int) -> MakerState:
+        if side is BUY:
+            return replace(state, buy_paused_until_ns=max(until_ns, state.buy_paused_until_ns))
+        return replace(state, sell_paused_until_ns=max(until_ns, state.sell_paused_until_ns))
+
+    # --- one reconsideration --------------------------------------------------------------------------------------
+
+    def ratio(self, base_atoms: int, mid_ticks: float) -> float:
+        """inventory_ratio at this mid."""
+        instrument = self.instrument
+        max_lots = self.size_rules.cap_atoms / (mid_ticks * instrument.quote_atoms_per_tick_lot)
+        return inventory_ratio(base_atoms / instrument.base_atoms_per_lot, self._neutral_lots, max_lots)
+
+    def _reconsider(self, state: MakerState, event: Reconsider) -> Decision:
+        market = event.market
+        if state.drained or market.problem:
+            reason = "drained" if state.drained else market.problem
+            return Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
+        mid_ticks = (market.best_bid_ticks + market.best_ask_ticks) / 2.0
+        full_skew = self._full_skew(event.base_atoms, mid_ticks)
+        terms = price_quotes(
+            self.quote_rules,
+            market.best_bid_ticks,
+            market.best_ask_ticks,
+            market.volatility,
+            self.ratio(event.base_atoms, mid_ticks),
+            event.mandate,
+            full_skew=full_skew,
+        )
+        confidence = quote_confidence(market.depth_score, market.volatility, event.mandate.risk_level)
+        cancels: list[CancelOrder] = []
+        intents: list[OrderIntent] = []
+        withheld: list[tuple[Side, str]] = []
+        budget = event.requests_left
+        for side, price in ((BUY, terms.bid_ticks), (SELL, terms.ask_ticks)):
+            reason = self._withhold_reason(state, event, side, price, terms)
+            if reason or price is None:
+                cancels += _cancel_side(event.working, side, reason)
+                withheld.append((side, reason))
+                continue
+            budget, reason = self._reconcile(event, side, price, confidence, budget, cancels, intents)
+            if reason:
+                withheld.append((side, reason))
+        if self.config.rebalance and full_skew:
+            self._rebalance(event, full_skew, mid_ticks, cancels, intents)
+        return Decision(tuple(cancels), tuple(intents), tuple(withheld), terms, confidence)
+
+    def _full_skew(self, base_atoms: int, mid_ticks: float) -> int:
+        """−1 when base beyond neutral is worth more than the rebalance threshold, +1 when as much is missing, else 0."""
+        rules = self.size_rules
+        off_lots = (base_atoms - rules.neutral_base_atoms) / self.instrument.base_atoms_per_lot
+        off_atoms = off_lots * mid_ticks * self.instrument.quote_atoms_per_tick_lot
+        if abs(off_atoms) <= rules.rebalance_atoms:
+            return 0
+        return -1 if off_atoms > 0 else 1
+
+    def _withhold_reason(self, state: MakerState, event: Reconsider, side: Side, price: int | None, terms: QuoteTerms) -> str:
+        if price is None:
+            return terms.reason if terms.reason != "ok" else "price_below_a_tick"
+        paused_until_ns = state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
+        if event.now_ns < paused_until_ns:
+            return "paused"
+        return event.blocked.get(side, "")
+
+    def _reconcile(
+        self,
+        event: Reconsider,
+        side: Side,
+        price: int,
+        confidence: float,
+        budget: int,
+        cancels: list[CancelOrder],
+        intents: list[OrderIntent],
+    ) -> tuple[int, str]:
+        """Keep, replace or place one side's quote; returns the budget left and why the side is not quoted ("" if it is)."""
+        live = [order for order in event.working if order.side is side and order.state is not OrderState.CANCELLING]
+        if len(live) == 1 and self._good_enough(live[0], event, price, confidence):
+            return budget, ""
+        if live and budget < len(live) + 1:
+            stale = [order for order in live if _more_aggressive(order, price)]
+            cancels += [CancelOrder(order.client_order_id, "order_rate") for order in stale]
+            return budget - len(stale), "order_rate" if len(stale) == len(live) else ""
+        replaced = [CancelOrder(order.client_order_id, "refresh") for order in live]
+        if self._meets_own(event.working, side, price):
+            cancels += replaced
+            return budget - len(replaced), "self_trade"
+        lots = self._quote_lots(event, side, price, confidence)
+        if lots == 0 and live and self._quote_lots(event, side, price, confidence, without=live) > 0:
+            # the room is taken by the order that is to be replaced: cancel now, place when that is confirmed
+            cancels += replaced
+            return budget - len(replaced), "replacing"
+        cancels += replaced
+        budget -= len(replaced)
+        if lots == 0:
+            return budget, self._why_no_size(event, side, price)
+        if budget < 1:
+            return budget, "order_rate"
+        intents.append(OrderIntent(side, price, lots, OrderStyle.QUOTE))
+        return budget - 1, ""
+
+    def _quote_lots(self, event: Reconsider, side: Side, price: int, confidence: float, without: Sequence[Order] = ()) -> int:
+        working = WorkingTotals.of((order for order in event.working if order not in without), self.size_rules)
+        lots = order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working)
+        return placeable_lots(self.instrument, price, scaled_lots(lots, confidence, event.mandate.size_multiplier))
+
+    def _why_no_size(self, event: Reconsider, side: Side, price: int) -> str:
+        """The binding reason behind a size of zero."""
+        working = WorkingTotals.of(event.working, self.size_rules)
+        if order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working) > 0:
+            return "below_min_notional"
+        if side is SELL:
+            return "no_base"
+        room = self.size_rules.cap_atoms - exposure_atoms(self.size_rules, event.base_atoms, working, price, 0)
+        return "exposure_cap" if room < self.size_rules.order_value_atoms else "no_quote"
+
+    def _good_enough(self, order: Order, event: Reconsider, price: int, confidence: float) -> bool:
+        """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted."""
+        if order.price_ticks is None or event.now_ns - order.created_ns > self._max_age_ns:
+            return False
+        if abs(order.price_ticks - price) > self._tolerance_frac * price:
+            return False
+        wanted = self._quote_lots(event, order.side, order.price_ticks, confidence, without=(order,))
+        return 2 * order.remaining_lots <= 3 * wanted
+
+    @staticmethod
+    def _meets_own(working: Sequence[Order], side: Side, price: int) -> bool:
+        """True when an own order on the other side rests where the new one would trade with it."""
+        return any(
+            order.side is not side
+            and order.is_working
+            and order.price_ticks is not None
+            and (price >= order.price_ticks if side is BUY else price <= order.price_ticks)
+            for order in working
+        )
+
+    def _rebalance(
+        self, event: Reconsider, full_skew: int, mid_ticks: float, cancels: list[CancelOrder], intents: list[OrderIntent]
+    ) -> None:
+        """One crossing order back to neutral, when nothing of ours works on that side; quotes of that side give way to it."""
+        side = BUY if full_skew > 0 else SELL
+        intents[:] = [intent for intent in intents if intent.side is not side]
+        working = [order for order in event.working if order.side is side and order.is_working]
+        if working:
+            pending = {cancel.client_order_id for cancel in cancels}
+            cancels += [cancel for cancel in _cancel_side(working, side, "rebalance") if cancel.client_order_id not in pending]
+            return
+        off_atoms = abs(event.base_atoms - self.size_rules.neutral_base_atoms)
+        lots = placeable_lots(self.instrument, int(mid_ticks), off_atoms // self.instrument.base_atoms_per_lot)
+        if lots and event.requests_left > 0:
+            intents.append(OrderIntent(side, None, lots, OrderStyle.REBALANCE))
+
+
+def _more_aggressive(order: Order, price: int) -> bool:
+    """True when the order would trade sooner than a quote at `price`."""
+    if order.price_ticks is None:
+        return True
+    return order.price_ticks > price if order.side is BUY else order.price_ticks < price
+
+
+def _cancel_side(working: Sequence[Order], side: Side, reason: str) -> list[CancelOrder]:
+    return [
+        CancelOrder(ClientOrderId(order.client_order_id), reason)
+        for order in working
+        if order.side is side and order.is_working and order.state is not OrderState.CANCELLING
+    ]
+
+
+def _cancel_all(working: Sequence[Order], reason: str) -> tuple[CancelOrder, ...]:
+    return tuple(_cancel_side(working, BUY, reason) + _cancel_side(working, SELL, reason))

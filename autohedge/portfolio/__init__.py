@@ -1,0 +1,1 @@
+"""What trading earned and why: attribution of PnL, drawdown. Pure."""

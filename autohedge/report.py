@@ -1,0 +1,164 @@
+"""What a session did, as plain data: the object of `--json`, of the API and of report.json. Money is in decimal strings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.records import MandateRecord
+from autohedge.lane import Lane
+from autohedge.session import TradingSession
+
+
+def plain(amount: Decimal) -> str:
+    """A decimal without exponent and without trailing zeros: 0.00001, 12.5, 0."""
+    text = format(amount.normalize(), "f")
+    return "0" if text in {"-0", ""} else text
+
+
+def _half(atoms: int, instrument: Instrument) -> str:
+    return plain(instrument.quote_amount(atoms) / 2)
+
+
+def summarise(session: TradingSession, *, run_id: str, market: str, files: dict[str, str]) -> dict[str, Any]:
+    """The whole of a session; `files` gives the paths csv, database and report."""
+    lanes = session.lanes
+    model_driven, total = session.model_driven()
+    counts = [lane.counts for lane in lanes]
+    summary: dict[str, Any] = {
+        "run_id": run_id,
+        "market": market,
+        "simulated": any(lane.feed.simulated for lane in lanes),
+        "symbols": [lane.symbol for lane in lanes],
+        "events": sum(each.rows for each in counts),
+        "messages": sum(each.messages for each in counts),
+        "cycles": len(session.outcomes),
+        "decisions": {"total": total, "model_driven": model_driven, "by_source": session.decisions_by_source()},
+        "model": session.desk.model_name,
+        "orders": {name: sum(getattr(each, name) for each in counts) for name in ("placed", "cancelled", "denied", "rejected")},
+        "fills": sum(each.fills for each in counts),
+    }
+    per_symbol = {lane.symbol: summarise_lane(lane) for lane in lanes}
+    for name in ("volume_quote", "fees_quote", "start_value", "final_value", "realized_pnl", "unrealized_pnl"):
+        summary[name] = plain(sum((Decimal(each[name]) for each in per_symbol.values()), Decimal(0)))
+    if len(lanes) == 1:
+        summary["inventory"] = next(iter(per_symbol.values()))["inventory"]
+    summary["max_drawdown_frac"] = _combined_drawdown(lanes)
+    summary["per_symbol"] = per_symbol
+    summary["mandates"] = [_mandate_row(record) for lane in lanes for record in lane.mandates]
+    summary["interrupted"] = session.interrupted
+    summary |= files
+    return summary
+
+
+def _combined_drawdown(lanes: tuple[Lane, ...]) -> float:
+    return lanes[0].combined.drawdown.max_frac
+
+
+def summarise_lane(lane: Lane) -> dict[str, Any]:
+    """One symbol: counts, inventory, value, and the PnL split into spread captured, adverse selection, inventory and fees."""
+    instrument, inventory, counts = lane.instrument, lane.inventory, lane.counts
+    amount = instrument.quote_amount
+    value = lane.value_atoms()
+    start = lane.opening.total_value if lane.opening is not None else amount(inventory.quote_atoms)
+    fees = inventory.fees_atoms
+    attribution = lane.attribution
+    pnl = amount(value) - start
+    before_fees = pnl + amount(fees)
+    spread, adverse = attribution.spread_half_atoms, attribution.adverse_half_atoms
+    rest = before_fees - (amount(spread) + amount(adverse)) / 2
+    duration_ns = lane.now_ns - lane.opening.ts_ns if lane.opening is not None else 0
+    report: dict[str, Any] = {
+        "simulated": lane.feed.simulated,
+        "market": lane.feed.description,
+        "messages": counts.messages,
+        "events": counts.rows,
+        "orders": {name: getattr(counts, name) for name in ("placed", "cancelled", "denied", "rejected")},
+        "denied_by": counts.denied_by,
+        "rejected_by": counts.rejected_by,
+        "withheld_by": counts.withheld_by,
+        "fills": counts.fills,
+        "volume_quote": plain(amount(inventory.volume_atoms)),
+        "fees_quote": plain(amount(fees)),
+        "inventory": {
+            "base": plain(instrument.base_amount(inventory.base_atoms)),
+            "quote": plain(amount(inventory.quote_atoms)),
+        },
+        "dust_base": plain(instrument.base_amount(inventory.dust_atoms())),
+        "last_price": plain(lane.mark_price) if lane.opening is not None else None,
+        "start_value": plain(start),
+        "final_value": plain(amount(value)),
+        "realized_pnl": plain(amount(inventory.realized_atoms)),
+        "unrealized_pnl": plain(amount(inventory.unrealized_atoms(lane.mark_half_ticks))),
+        "pnl": {
+            "total": plain(pnl),
+            "spread_captured": _half(spread, instrument),
+            "adverse_selection_1s": _half(adverse, instrument),
+            "inventory": plain(rest),
+            "fees": plain(-amount(fees)),
+        },
+        "mark_out_bps": {f"{horizon}s": each.mean_bps for horizon, each in attribution.mark_outs.items()},
+        "max_drawdown_frac": lane.drawdown.max_frac,
+        "quote_uptime_frac": counts.quoting_ns / duration_ns if duration_ns > 0 else 0.0,
+        "mean_quote_distance_bps": counts.quote_distance_bps_sum / counts.quoted if counts.quoted else None,
+        "mean_market_spread_ticks": counts.market_spread_ticks_sum / counts.quoted if counts.quoted else None,
+        "data_quality": data_quality(lane),
+    }
+    report["why_no_fills"] = why_no_fills(lane) if counts.fills == 0 else None
+    return report
+
+
+def data_quality(lane: Lane) -> dict[str, Any]:
+    """What the feed and the book refused, counted."""
+    feed = lane.feed.report
+    return {
+        "corrupt": feed.corrupt,
+        "foreign": feed.foreign,
+        "out_of_order": feed.out_of_order,
+        "examples": list(feed.examples),
+        "not_applied": {str(kind): count for kind, count in lane.sync.counts.items() if count and kind != "applied"},
+        "gaps": len(lane.sync.gaps),
+    }
+
+
+def why_no_fills(lane: Lane) -> str:
+    """Why a symbol had no fill, in one sentence; never left to be guessed."""
+    counts = lane.counts
+    if counts.placed == 0:
+        reasons = sorted(counts.withheld_by.items(), key=lambda item: -item[1]) or sorted(counts.denied_by.items())
+        told = ", ".join(f"{reason} ({count} times)" for reason, count in reasons[:3]) or "the market never could be quoted"
+        return f"no order was placed: {told}"
+    if counts.rejected and counts.rejected == counts.placed:
+        return f"the venue rejected every order: {', '.join(sorted(counts.rejected_by))}"
+    distance = counts.quote_distance_bps_sum / counts.quoted if counts.quoted else 0.0
+    spread = counts.market_spread_ticks_sum / counts.quoted if counts.quoted else 0.0
+    return (
+        f"quotes rest {distance:.0f} bps from a {spread:.0f}-tick market and no trade reached them; a smaller "
+        "spread_percentage, min_profit_threshold=none or touch=join quotes closer"
+    )
+
+
+def _mandate_row(record: MandateRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "symbol": record.symbol,
+        "ts_ns": str(record.ts_ns),
+        "cycle_id": record.cycle_id,
+        "outcome": record.outcome,
+        "reason": record.reason,
+    }
+    mandate = record.mandate
+    if mandate is not None:
+        row |= {
+            "mandate_id": mandate.mandate_id,
+            "source": mandate.source,
+            "spread_multiplier": mandate.spread_multiplier,
+            "inventory_bias": mandate.inventory_bias,
+            "size_multiplier": mandate.size_multiplier,
+            "regime": mandate.regime.value,
+            "risk_level": mandate.risk_level.value,
+            "effective_ns": str(mandate.effective_ns),
+            "valid_until_ns": str(mandate.valid_until_ns),
+            "clamps": [each._asdict() for each in mandate.clamps],
+        }
+    return row

@@ -1,0 +1,1 @@
+"""What forbids an order: limits, the pre-trade checks, the daily loss. Pure; a refusal is a value, not an exception."""

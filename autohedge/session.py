@@ -1,0 +1,265 @@
+"""The one session loop: the market moves, the desk is asked on schedule, the maker quotes. Every mode runs this.
+
+In a replay and on a simulated market time is the market's: it stands still while the desk works, and a mandate takes effect at
+cycle time + the desk's latency. `run` drives a session to its end; the HTTP API and the scheduler call `cycle` one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from autohedge.domain.market_data import MarketEvent
+from autohedge.domain.records import MODEL_DRIVEN, CycleOutcome, CycleRequest, DecisionSource
+from autohedge.errors import MarketDataError
+from autohedge.lane import Lane
+from autohedge.ports import Desk, Ledger
+
+NEVER_NS = 1 << 63
+
+
+class Progress(NamedTuple):
+    """Where a session stands; given to whoever watches."""
+
+    market_ns: int
+    messages: int
+    cycles: int
+    orders: int
+    fills: int
+
+
+class StopPoint(NamedTuple):
+    """Where an interrupted run was stopped, so that its replay stops there too."""
+
+    messages: int
+    cycles: int
+
+
+class _Cursor:
+    """Reads a feed event by event without losing what a batch still holds."""
+
+    __slots__ = ("_batches", "batch", "index")
+
+    def __init__(self, lane: Lane) -> None:
+        self._batches = lane.feed.batches().__aiter__()
+        self.batch: Sequence[MarketEvent] = ()
+        self.index = 0
+
+    async def ready(self) -> bool:
+        """True when an event is at hand, False at the end of the market."""
+        while self.index >= len(self.batch):
+            try:
+                self.batch = await self._batches.__anext__()
+            except StopAsyncIteration:
+                return False
+            self.index = 0
+        return True
+
+    @property
+    def head_ns(self) -> int:
+        """Receive time of the next event; only when `ready`."""
+        return self.batch[self.index].ts_init_ns
+
+
+class TradingSession:
+    """Lanes that share a clock of market time, a desk and a ledger."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        desk: Desk,
+        ledger: Ledger,
+        *,
+        every_ns: int,
+        task: str,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop_at: StopPoint | None = None,
+    ) -> None:
+        self.lanes = tuple(lanes)
+        self.desk = desk
+        self.task = task
+        self.outcomes: list[CycleOutcome] = []
+        self.interrupted = False
+        self.market_over = False
+        self._ledger = ledger
+        self._every_ns = every_ns
+        self._on_progress = on_progress
+        self._stop_at = stop_at
+        self._stop = asyncio.Event()
+        self._cursors = [_Cursor(lane) for lane in self.lanes]
+        self._next_cycle_ns: int | None = None
+        self._closed = False
+
+    # --- the public life ------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Move the market until every symbol has a synchronised book; `MarketDataError` if one never gets it."""
+        while not self.stopping:
+            waiting = [index for index, lane in enumerate(self.lanes) if lane.opening is None]
+            if not waiting:
+                break
+            heads = await self._heads(waiting)
+            if not heads:
+                names = ", ".join(self.lanes[index].symbol for index in waiting)
+                raise MarketDataError(
+                    f"{names}: the market data ended before a synchronised two-sided book was seen; "
+                    "a recording must hold an order book snapshot and the updates that follow it"
+                )
+            # lanes that are open wait: nothing of theirs is skipped, and time between them stays in step
+            index = min(heads, key=lambda each: (heads[each], each))
+            self._step_one(index)
+        self._next_cycle_ns = max(lane.now_ns for lane in self.lanes)
+        await self._advance(self._next_cycle_ns)
+
+    async def cycle(self) -> list[CycleOutcome]:
+        """Ask the desk for every symbol as of now, then let the market go on for one interval."""
+        outcomes = await self.ask_desk()
+        if self._next_cycle_ns is not None:
+            await self._advance(self._next_cycle_ns)
+        return outcomes
+
+    async def ask_desk(self) -> list[CycleOutcome]:
+        """One desk cycle per symbol, all at once, at the scheduled market time. Empty when the session is being stopped."""
+        if self._next_cycle_ns is None:
+            await self.open()
+        now_ns = self._next_cycle_ns or 0
+        if self.stopping:
+            return []
+        asked = asyncio.gather(*(self._ask(lane, now_ns) for lane in self.lanes))
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not asked.done():
+            asked.cancel()
+            await asyncio.wait({asked})
+            return []
+        outcomes = list(asked.result())
+        for lane, outcome in zip(self.lanes, outcomes, strict=True):
+            lane.accept(outcome)
+        self.outcomes += outcomes
+        self._next_cycle_ns = now_ns + self._every_ns
+        self._check_limit()
+        self._tell()
+        return outcomes
+
+    async def run(self, cycles: int | None) -> None:
+        """Run `cycles` cycles (None: as many as the market lasts), then the rest of a market that has an end."""
+        done = 0
+        await self.open()
+        while not self.stopping and not self.market_over and (cycles is None or done < cycles):
+            await self.cycle()
+            done += 1
+        if not self.stopping and not self.market_over:
+            await self._advance(NEVER_NS)
+
+    async def close(self, reason: str = "session_end") -> None:
+        """Drain: cancel the quotes, keep the inventory, release the desk. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        for lane in self.lanes:
+            lane.drain("interrupted" if self.interrupted else reason)
+        self._ledger.commit()
+        self._tell()
+        await self.desk.aclose()
+
+    def request_stop(self) -> None:
+        """Stop at the next event boundary and drain; safe to call from a signal handler of the loop."""
+        self.interrupted = True
+        self._stop.set()
+
+    # --- what is told of it ---------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """True once a stop was asked for."""
+        return self._stop.is_set()
+
+    @property
+    def messages(self) -> int:
+        """Market messages taken by all lanes."""
+        return sum(lane.counts.messages for lane in self.lanes)
+
+    def decisions_by_source(self) -> dict[str, int]:
+        """Decisions that called for a model, by where they came from; abstentions without a call are not among them."""
+        counts: dict[str, int] = {}
+        for outcome in self.outcomes:
+            for decision in outcome.decisions:
+                if decision.source is not DecisionSource.ABSTAINED:
+                    counts[decision.source.value] = counts.get(decision.source.value, 0) + 1
+        return counts
+
+    def model_driven(self) -> tuple[int, int]:
+        """(N, M): N of M decisions that called for a model were model-driven."""
+        counts = self.decisions_by_source()
+        return sum(counts.get(source.value, 0) for source in MODEL_DRIVEN), sum(counts.values())
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    async def _ask(self, lane: Lane, now_ns: int) -> CycleOutcome:
+        cycle_id = lane.ids.cycle()
+        view = lane.view(now_ns)
+        if view is None:
+            return CycleOutcome(
+                cycle_id, lane.symbol, now_ns, "failed", "no tradable market: the book is not synchronised or one-sided",
+                None, DecisionSource.RULES, 0, (), (),
+            )  # fmt: skip
+        return await self.desk.run_cycle(CycleRequest(cycle_id, lane.symbol, self.task, view))
+
+    async def _heads(self, indexes: Sequence[int]) -> dict[int, int]:
+        return {index: self._cursors[index].head_ns for index in indexes if await self._cursors[index].ready()}
+
+    def _step_one(self, index: int) -> None:
+        cursor = self._cursors[index]
+        event = cursor.batch[cursor.index]
+        cursor.index += 1
+        self.lanes[index].on_event(event)
+        self._check_limit()
+
+    async def _advance(self, until_ns: int) -> None:
+        """Give the lanes their events in order of time, up to but not including `until_ns`."""
+        everyone = range(len(self.lanes))
+        while not self.stopping:
+            heads = await self._heads(everyone)
+            if not heads:
+                self.market_over = True
+                return
+            index = min(heads, key=lambda each: (heads[each], each))
+            if heads[index] >= until_ns:
+                return
+            # up to the next event of any other lane, this lane runs alone; a tie goes to the earlier lane
+            bound_ns = min((at + (1 if each > index else 0) for each, at in heads.items() if each != index), default=NEVER_NS)
+            self._run_batch(index, min(bound_ns, until_ns))
+            self._tell()
+
+    def _run_batch(self, index: int, until_ns: int) -> None:
+        cursor, on_event = self._cursors[index], self.lanes[index].on_event
+        batch, position, end = cursor.batch, cursor.index, len(cursor.batch)
+        if self._stop_at is not None:
+            end = min(end, position + self._stop_at.messages - self.messages)
+            if end <= position:
+                # the record holds more cycles than the market led to: stopping shows the difference, going on would hang
+                self.request_stop()
+        while position < end and batch[position].ts_init_ns < until_ns:
+            on_event(batch[position])
+            position += 1
+        cursor.index = position
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        stop = self._stop_at
+        if stop is not None and self.messages >= stop.messages and len(self.outcomes) >= stop.cycles:
+            self.request_stop()
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    market_ns=max(lane.now_ns for lane in self.lanes),
+                    messages=self.messages,
+                    cycles=len(self.outcomes),
+                    orders=sum(lane.counts.placed for lane in self.lanes),
+                    fills=sum(lane.counts.fills for lane in self.lanes),
+                )
+            )

@@ -1,0 +1,406 @@
+"""A seeded artificial market: an exact integer book moved by simple, documented order flow.
+
+Promises: the same seed, symbol and parameters give the same events byte for byte on every supported Python and machine
+(integer arithmetic and `random.Random.getrandbits` only); the published book is never crossed or locked; a trade happens at
+a displayed price and takes displayed size; update ids have no gaps; a shorter market is the beginning of a longer one; the
+price is a fair game (no drift); memory does not grow with duration.
+
+Refuses: to look like any real instrument. The price starts at a neutral 100, and nothing is fitted to data.
+
+The flow, action by action (time between actions is exponential; its mean moves slowly, which clusters volatility):
+
+* A hidden *value* takes a small symmetric step, proportional to itself.
+* Rarely a *burst* begins: news moves the value by a part of a distance, and a hurried taker sweeps the book over the whole of
+  it within some tens of milliseconds. What was not news comes back as makers refill.
+* Takers know the value. They buy when it is above the best ask and sell when it is below the best bid; otherwise the order is
+  noise, whose side comes in runs.
+* Makers believe in a lagged value. They cancel a best price that has become too good, improve one that has become too bad, and
+  lean sizes at the touch towards the value: imbalance foretells the next move a little, and reverts as the move comes.
+* Levels at depth are placed, resized and deleted at random; a side keeps its nearest `LEVELS` levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache
+from hashlib import sha256
+from random import Random
+
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, TopOfBook, Trade
+from autohedge.errors import ConfigError
+
+MAX_DURATION_S = 30 * 86_400
+MAX_SEED = 2**63 - 1
+LEVELS = 64
+"""Most levels that one side displays."""
+
+_S = 1_000_000_000
+_ONE = 1 << 16
+"""One tick in the fixed-point numbers of values and distances."""
+_MIN_LEVELS = 16
+"""Neither cancels nor trades leave a side with fewer levels."""
+_URN = 128
+"""Balls in the urn (Ehrenfest's) whose slow, mean-reverting count sets the pace: eight more than half double it."""
+_HURRY_NS = 15_000_000
+"""Mean time between actions during a burst."""
+_EVERYTHING = 1 << 62
+
+Print = tuple[int, int]
+"""(price_ticks, size_lots) of one trade."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketParameters:
+    """What the artificial market is like; `ConfigError` for a number outside its bounds.
+
+    `start_price` quote per base · `actions_per_s` mean pace of takers and makers together · `volatility_per_hour` σ of the
+    hidden value between bursts, a fraction · `level_quote` value displayed at a typical best price · `min_trade_quote`
+    smallest market order (the largest is 128 times as much) · `bursts_per_minute` and `burst_bps` how often a sweep comes and
+    how far it goes at least (at most four times as far) · `feed_latency_ms` least time from the venue to us (at most twice).
+    """
+
+    start_price: Decimal = Decimal(100)
+    actions_per_s: float = 4.0
+    volatility_per_hour: float = 0.003
+    level_quote: float = 10_000.0
+    min_trade_quote: float = 100.0
+    bursts_per_minute: float = 1.2
+    burst_bps: float = 21.0
+    impact_bps: float = 0.7
+    feed_latency_ms: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not (self.start_price.is_finite() and 0 < self.start_price <= 10**9):
+            raise ConfigError(f"start_price must be above 0 and at most 1e9, found {self.start_price}")
+        bounds = (
+            ("actions_per_s", 0.1, 1_000.0),
+            ("volatility_per_hour", 0.0, 0.1),
+            ("level_quote", 1.0, 1e12),
+            ("min_trade_quote", 0.01, 1e9),
+            ("bursts_per_minute", 0.0, 5.0),
+            ("burst_bps", 1.0, 40.0),
+            ("impact_bps", 0.0, 10.0),
+            ("feed_latency_ms", 0.0, 10_000.0),
+        )
+        for name, low, high in bounds:
+            value: float = getattr(self, name)
+            if not low <= value <= high:  # NaN fails too
+                raise ConfigError(f"{name} of the simulated market must be {low:g} to {high:g}, found {value}")
+
+
+class _Ladder:
+    """One side of the book: sizes by price, the best price, and what changed since the last message."""
+
+    __slots__ = ("best", "changed", "sign", "sizes", "step")
+
+    def __init__(self, sign: int, best: int, step: int) -> None:
+        self.sign = sign
+        self.best = best
+        self.step = step
+        self.sizes: dict[int, int] = {}
+        self.changed: dict[int, int] = {}
+
+    def put(self, price: int, lots: int) -> None:
+        """Set the size of a level."""
+        if self.sizes.get(price) == lots:
+            return
+        self.sizes[price] = self.changed[price] = lots
+        if (price - self.best) * self.sign > 0:
+            self.best = price
+
+    def remove(self, price: int) -> None:
+        """Delete a level that exists; the side must have another."""
+        del self.sizes[price]
+        self.changed[price] = 0
+        if price == self.best:
+            backwards = self.sign * self.step
+            while price not in self.sizes:
+                price -= backwards
+            self.best = price
+
+    def execute(self, lots: int, limit: int) -> list[Print]:
+        """Take up to `lots` from the best price on, no further than `limit`; returns the trades."""
+        prints = []
+        while lots and (self.best - limit) * self.sign >= 0 and len(self.sizes) > _MIN_LEVELS:
+            price = self.best
+            displayed = self.sizes[price]
+            taken = min(lots, displayed)
+            prints.append((price, taken))
+            lots -= taken
+            if taken == displayed:
+                self.remove(price)
+            else:
+                self.put(price, displayed - taken)
+        return prints
+
+    def levels(self, sizes: dict[int, int]) -> tuple[Level, ...]:
+        """`sizes` as levels, best first."""
+        return tuple(sorted(sizes.items(), reverse=self.sign > 0))
+
+
+class MarketGenerator:
+    """One artificial market from `start_ns` on, for `duration_s` seconds of its own time.
+
+    `ConfigError` for a seed, duration or instrument that cannot work.
+    """
+
+    def __init__(self, instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters) -> None:
+        _check(instrument, seed, duration_s, start_ns, parameters)
+        self._now_ns = self._arrived_ns = start_ns
+        self._end_ns = start_ns + round(duration_s * _S)
+        key = f"autohedge simulated market 1\n{seed}\n{instrument.symbol}"
+        self._bits = Random(int.from_bytes(sha256(key.encode()).digest(), "big")).getrandbits
+        self._waits = _exponential_table()
+        self._scale(instrument, parameters)
+
+        start_ticks = int(parameters.start_price / instrument.tick_size)
+        self._step = step = _grid_step(start_ticks)
+        self._half = step * _ONE // 8
+        self._value = self._belief = start_ticks * _ONE
+        self._floor = 4 * LEVELS * step * _ONE
+        self._heat = self._bits(_URN).bit_count()
+        self._run = BUY if self._bits(1) else SELL
+        self._burst: Side | None = None
+        self._burst_limit = self._update_id = self._trade_id = 0
+        self._bids = _Ladder(1, (start_ticks - 1) // step * step, step)
+        self._asks = _Ladder(-1, -(-(start_ticks + 1) // step) * step, step)
+        for ladder in (self._bids, self._asks):
+            for distance in range(LEVELS):
+                ladder.put(ladder.best - ladder.sign * distance * step, self._size(distance))
+
+    def _scale(self, instrument: Instrument, parameters: MarketParameters) -> None:
+        """Turn the parameters into the integers that the flow works with."""
+        quote_per_lot = parameters.start_price * instrument.lot_size
+        self._level_lots = max(1, int(Decimal(parameters.level_quote) / quote_per_lot))
+        self._trade_lots = max(1, int(Decimal(parameters.min_trade_quote) / quote_per_lot))
+        sigma_per_action = parameters.volatility_per_hour / math.sqrt(parameters.actions_per_s * 3_600)
+        self._sigma = round(sigma_per_action / 4 * (1 << 40))  # 64 coin tosses have a standard deviation of 4
+        self._calm_ns = round(60 * _S / parameters.bursts_per_minute) if parameters.bursts_per_minute else MAX_DURATION_S * _S
+        self._next_burst_ns = self._now_ns + self._calm()
+        self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
+        self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
+        self._impact = round(parameters.impact_bps / 10_000 * (1 << 20))
+        self._gaps_ns = _mean_gaps_ns(parameters.actions_per_s)
+
+    def actions(self) -> Iterator[list[MarketEvent]]:
+        """The events of one action after another, the snapshot first; in arrival order. Can be consumed once."""
+        yield [self._snapshot()]
+        bits = self._bits
+        while True:
+            self._pass_time()
+            if self._now_ns > self._end_ns:
+                return
+            top = self._top()
+            side = BUY
+            prints: list[Print] = []
+            dice = bits(8)
+            if self._burst is not None and dice < 192:
+                side, prints = self._sweep(self._burst)
+            elif dice < 40:
+                side, prints = self._take()
+            elif dice < 150:
+                self._make()
+            else:
+                self._rearrange()
+            if self._bids.changed or self._asks.changed:
+                yield self._publish(side, prints, top)
+
+    # --- time, value and news -----------------------------------------------------------------------------------------
+
+    def _pass_time(self) -> None:
+        """Move the clock to the next action, and what is hidden with it."""
+        dice = self._bits(64)
+        wait = self._waits[dice & 255]
+        if self._burst is not None:
+            self._now_ns += 1 + (_HURRY_NS * wait >> 10)
+            return
+        self._now_ns += 1 + (self._gaps_ns[self._heat] * wait >> 10)
+        if not dice >> 8 & 3:
+            self._heat += 1 if dice >> 12 & _URN - 1 >= self._heat else -1
+        value = self._value
+        value += (self._bits(64).bit_count() - 32) * (value * self._sigma >> 40)
+        if self._now_ns >= self._next_burst_ns:
+            self._next_burst_ns = self._now_ns + self._calm()
+            value += self._begin_burst()
+        self._value = max(value, self._floor)
+        self._belief += (self._value - self._belief) >> 3
+
+    def _calm(self) -> int:
+        return self._calm_ns * self._waits[self._bits(8)] >> 10
+
+    def _begin_burst(self) -> int:
+        """Aim a sweep at a distance with a heavy, bounded tail (Pareto with exponent 2); returns the news in it."""
+        dice = self._bits(19)
+        reach = (self._value * self._burst_frac >> 20) * 1_056 // math.isqrt((dice & 1_023) + 68 << 10)
+        self._burst = side = BUY if dice >> 18 else SELL
+        far = self._asks.best if side is BUY else self._bids.best
+        self._burst_limit = far + side * (reach // _ONE)
+        self._heat = min(_URN, self._heat + 8)
+        return side * (reach * (64 + (dice >> 10 & 127) * 3 // 2) >> 9)
+
+    # --- actions --------------------------------------------------------------------------------------------------------
+
+    def _size(self, distance: int) -> int:
+        """A new level's size in lots: larger up to ten levels behind the touch; heavy-tailed and bounded."""
+        return self._level_lots * (8 + min(distance, 10)) * (256 + 65_536 // (self._bits(8) + 8)) // 9_216 + 1
+
+    def _sweep(self, side: Side) -> tuple[Side, list[Print]]:
+        """The hurried taker's next order, which takes all that is displayed up to its own limit."""
+        ladder = self._asks if side is BUY else self._bids
+        limit = ladder.best + side * self._step * (5 + self._bits(3))
+        if (limit - self._burst_limit) * side >= 0:
+            limit = self._burst_limit
+            self._burst = None
+        return side, ladder.execute(_EVERYTHING, limit)
+
+    def _take(self) -> tuple[Side, list[Print]]:
+        """A market order, informed or noise, that stops three levels beyond the best price."""
+        if self._value > self._asks.best * _ONE:
+            side = BUY
+        elif self._value < self._bids.best * _ONE:
+            side = SELL
+        else:
+            if self._asks.best - self._bids.best > 4 * self._step:
+                return self._run, []
+            if not self._bits(2):
+                self._run = SELL if self._run is BUY else BUY
+            side = self._run
+            self._value += side * ((self._value * self._impact >> 20) * self._bits(8) >> 7)
+        ladder = self._asks if side is BUY else self._bids
+        lots = self._trade_lots * 4_096 // (self._bits(12) + 32)
+        return side, ladder.execute(lots, ladder.best + side * 3 * self._step)
+
+    def _make(self) -> None:
+        """A maker cancels, improves or resizes the touch, one side after the other."""
+        if self._bits(1):
+            self._make_side(self._bids, self._asks)
+            self._make_side(self._asks, self._bids)
+        else:
+            self._make_side(self._asks, self._bids)
+            self._make_side(self._bids, self._asks)
+
+    def _make_side(self, ladder: _Ladder, other: _Ladder) -> None:
+        """Cancel a best price that is too good for the belief; improve one that is too bad; else resize it."""
+        step, sign, best = self._step, ladder.sign, ladder.best
+        room = (self._belief - best * _ONE) * sign - self._half
+        if room < 0:
+            if len(ladder.sizes) > _MIN_LEVELS:
+                ladder.remove(best)
+            return
+        steps = min(room // (step * _ONE), (other.best - best) * sign // step - 1, 8)
+        for behind in range(steps):
+            ladder.put(best + sign * (steps - behind) * step, self._size(behind))
+        if steps == 0 and self._bits(1):
+            lots = self._size(0)
+            favoured = (2 * self._value - (best + other.best) * _ONE) * sign > 0
+            ladder.put(best, lots * 3 // 2 if favoured else lots // 2 + 1)
+
+    def _rearrange(self) -> None:
+        """One or two levels behind the touch are placed, resized or deleted; the farthest go when there are too many."""
+        dice = self._bits(24)
+        ladder = self._bids if dice & 1 else self._asks
+        sizes = ladder.sizes
+        while len(sizes) > LEVELS - 2:
+            ladder.remove(min(sizes) if ladder.sign > 0 else max(sizes))
+        for shift in (1, 12) if dice & 1 << 11 else (1,):
+            bits = dice >> shift
+            behind = 1 + (bits & 7 if bits & 64 else bits & 63)
+            price = ladder.best - ladder.sign * behind * self._step
+            if price in ladder.changed:
+                continue
+            if bits >> 7 & 7:
+                ladder.put(price, self._size(behind))
+            elif price in sizes:
+                ladder.remove(price)
+
+    # --- messages -------------------------------------------------------------------------------------------------------
+
+    def _top(self) -> tuple[int, int, int, int]:
+        bids, asks = self._bids, self._asks
+        return bids.best, bids.sizes[bids.best], asks.best, asks.sizes[asks.best]
+
+    def _snapshot(self) -> BookSnapshot:
+        self._update_id = 1
+        bids, asks = self._bids, self._asks
+        bids.changed, asks.changed = {}, {}
+        return BookSnapshot(*self._stamps(), 1, bids.levels(bids.sizes), asks.levels(asks.sizes))
+
+    def _stamps(self) -> tuple[int, int]:
+        """When it happened, and when it reaches us: after all that was sent before it."""
+        delay = self._latency_ns * (256 + self._bits(8)) >> 8
+        self._arrived_ns = arrived = max(self._now_ns + delay, self._arrived_ns + 1_000)
+        return self._now_ns, arrived
+
+    def _publish(self, side: Side, prints: list[Print], top: tuple[int, int, int, int]) -> list[MarketEvent]:
+        """What the public sees of an action: its trades, the new best prices if they changed, the changed levels."""
+        happened, arrived = self._stamps()
+        events: list[MarketEvent] = []
+        for price, lots in prints:
+            self._trade_id += 1
+            events.append(Trade(happened, arrived, self._trade_id, price, lots, side))
+            arrived += 20_000
+        bids, asks = self._bids, self._asks
+        first = self._update_id + 1
+        self._update_id = last = self._update_id + len(bids.changed) + len(asks.changed)
+        now = self._top()
+        if now != top:
+            events.append(TopOfBook(happened, arrived, last, *now))
+            arrived += 200_000
+        events.append(BookDelta(happened, arrived, first, last, bids.levels(bids.changed), asks.levels(asks.changed)))
+        self._arrived_ns = arrived
+        bids.changed, asks.changed = {}, {}
+        return events
+
+
+def _grid_step(start_ticks: int) -> int:
+    """Ticks between neighbouring levels: one basis point of the start, or one tick where that is coarser."""
+    return max(1, start_ticks // 10_000)
+
+
+@cache
+def _exponential_table() -> tuple[int, ...]:
+    """256 equally likely quantiles of the exponential distribution with mean 1, times 1024.
+
+    From `Decimal`, whose logarithm is correctly rounded: a C library's may differ in the last bit between machines.
+    """
+    with localcontext() as context:
+        context.prec = 15
+        return tuple(int(-(Decimal(2 * i + 1) / 512).ln() * 1_024) for i in range(256))
+
+
+def _mean_gaps_ns(actions_per_s: float) -> tuple[int, ...]:
+    """Mean time to the next action for each state of the urn; `1 / actions_per_s` on average over its binomial states."""
+    eighth = math.sqrt(math.sqrt(math.sqrt(2.0)))  # square roots are correctly rounded everywhere, powers are not
+    relative = [1.0]
+    for _ in range(_URN):
+        relative.append(relative[-1] / (eighth * eighth))
+    mean = sum(math.comb(_URN, balls) * gap for balls, gap in enumerate(relative)) / 2**_URN
+    return tuple(round(_S / actions_per_s * gap / mean) for gap in relative)
+
+
+def _check(instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters) -> None:
+    """Refuse what cannot be simulated, with what to do about it."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"the seed of a simulated market must be a whole number from 0 to {MAX_SEED}, found {seed!r}")
+    number = isinstance(duration_s, (int, float)) and not isinstance(duration_s, bool)
+    if not number or not 0 < duration_s <= MAX_DURATION_S:
+        raise ConfigError(
+            f"the duration of a simulated market must be above 0 and at most {MAX_DURATION_S} s (30 days), found {duration_s!r}"
+        )
+    if isinstance(start_ns, bool) or not isinstance(start_ns, int) or not 0 <= start_ns <= MAX_SEED:
+        raise ConfigError(f"the start of a simulated market must be nanoseconds since 1970, found {start_ns!r}")
+    price, tick, lot = parameters.start_price, instrument.tick_size, instrument.lot_size
+    if price % tick or tick * 2_000 > price:
+        raise ConfigError(
+            f"{instrument.symbol}: a simulated market from {price} needs a price on the tick grid of at least 2,000 ticks, "
+            f"found tick {tick}; choose another start_price or symbol"
+        )
+    if lot * price * 4 > Decimal(parameters.min_trade_quote):
+        raise ConfigError(
+            f"{instrument.symbol}: one lot ({lot} at {price}) must be worth at most a quarter of the smallest market order "
+            f"({parameters.min_trade_quote:g}); raise min_trade_quote or choose another symbol"
+        )

@@ -1,0 +1,10 @@
+"""Alembic's entry: runs the steps on the connection that `autohedge.storage.database` hands over, all in one transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, transactional_ddl=True, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()
