@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import orjson
 
-from autohedge.desk.briefing import brief
+from autohedge.desk.briefing import Briefing
 from autohedge.desk.decisions import Decision
 from autohedge.desk.schemas import Said
 from autohedge.desk.veto import DEFAULT_MAX_DRAWDOWN_FRAC
@@ -27,23 +26,6 @@ if TYPE_CHECKING:
 
 W = TypeVar("W", bound=Said)
 V = TypeVar("V", bound=Said)
-
-
-@dataclass(frozen=True, slots=True)
-class Briefing:
-    """What all agents of a cycle share: the view's text, made once, and how many seconds the cycle still has for models."""
-
-    values: Mapping[str, Data]
-    time_left_s: Callable[[], float]
-
-    @classmethod
-    def of(cls, view: MarketView, task: str, max_drawdown_frac: float, time_left_s: Callable[[], float]) -> Briefing:
-        """The briefing for a view."""
-        return cls(brief(view, task, max_drawdown_frac), time_left_s)
-
-
-def _no_cycle() -> float:
-    return float("inf")
 
 
 class Agent:
@@ -61,7 +43,7 @@ class Agent:
 
     def briefing(self, view: MarketView, task: str = "") -> Briefing:
         """A briefing for one agent on its own, outside a cycle."""
-        return Briefing.of(view, task, self.max_drawdown_frac, _no_cycle)
+        return Briefing.of(view, task, self.max_drawdown_frac)
 
     async def ask(
         self,

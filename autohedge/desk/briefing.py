@@ -6,8 +6,10 @@ as the view's `as_of`, everything as delimited data. What is unknown is written 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from autohedge.desk.rules import known_news
@@ -20,17 +22,34 @@ MAX_TASK_CHARS = 2_000
 NS_PER_S = 1_000_000_000
 
 
-def brief(view: MarketView, task: str, max_drawdown_frac: float) -> dict[str, Data]:
-    """The variables that do not change within a cycle: symbol, as_of, task, market, position, limits, news."""
-    return {
-        "symbol": data_line(view.symbol),
-        "as_of": data_line(iso_time(view.as_of_ns)),
-        "task": data_block("task", clean_text(task, MAX_TASK_CHARS) or "none given"),
-        "market": data_block("market", _market(view)),
-        "position": data_block("position", _position(view)),
-        "limits": data_block("limits", _limits(view, max_drawdown_frac)),
-        "news": data_block("news", _news(view)),
-    }
+def _no_limit() -> float:
+    return inf
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What all agents of a cycle share: the variables that do not change within it, and the seconds left for models."""
+
+    values: Mapping[str, Data]
+    time_left_s: Callable[[], float]
+
+    @classmethod
+    def of(
+        cls, view: MarketView, task: str, max_drawdown_frac: float, time_left_s: Callable[[], float] = _no_limit
+    ) -> Briefing:
+        """Symbol, as_of, task, market, position, limits and news of a view."""
+        return cls(
+            {
+                "symbol": data_line(view.symbol),
+                "as_of": data_line(iso_time(view.as_of_ns)),
+                "task": data_block("task", clean_text(task, MAX_TASK_CHARS) or "none given"),
+                "market": data_block("market", _market(view)),
+                "position": data_block("position", _position(view)),
+                "limits": data_block("limits", _limits(view, max_drawdown_frac)),
+                "news": data_block("news", _news(view)),
+            },
+            time_left_s,
+        )
 
 
 def opinion_block(name: str, value: Mapping[str, Any] | None) -> Data:

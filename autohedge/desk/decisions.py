@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from autohedge.desk.schemas import Abstention, Said
+from autohedge.desk.schemas import Said, plain
 from autohedge.domain.ids import CycleId
+from autohedge.domain.mandate import MandateProposal
 from autohedge.domain.records import MODEL_DRIVEN, DecisionRecord, DecisionSource, ModelCallRecord
 from autohedge.llm.catalog import Role
 
@@ -45,12 +46,6 @@ class Decision(Generic[V_co]):
     attempts: int
     calls: tuple[CallAttempt, ...]
 
-    def plain(self) -> dict[str, Any]:
-        """The value as plain data; an abstention is `{"abstained": reason}` and nothing else."""
-        if isinstance(self.value, Abstention):
-            return {"abstained": self.value.reason}
-        return self.value.model_dump(mode="json")
-
 
 class Trail:
     """The decisions of one cycle as they come; `records` puts them in order: by thesis, then by role."""
@@ -61,6 +56,11 @@ class Trail:
     def add(self, thesis: int, decision: Decision[Said]) -> None:
         """Remember a decision about the `thesis`-th thesis of the cycle (from 1)."""
         self._decisions.append((thesis, decision))
+
+    @property
+    def theses(self) -> int:
+        """How many theses have been decided about."""
+        return max((thesis for thesis, _ in self._decisions), default=0)
 
     def _ordered(self) -> list[Decision[Said]]:
         return [each for _, each in sorted(self._decisions, key=lambda entry: (entry[0], _ORDER[entry[1].role]))]
@@ -86,7 +86,7 @@ class Trail:
                 cost_usd=None,
                 latency_ms=decision.latency_ms,
                 attempts=decision.attempts,
-                value=decision.plain(),
+                value=plain(decision.value),
             )
             for sequence, decision in enumerate(self._ordered(), start=1)
         )
@@ -96,6 +96,15 @@ class Trail:
         return tuple(
             call.record(cycle_id, symbol, str(decision.role)) for decision in self._ordered() for call in decision.calls
         )
+
+
+class Ending(NamedTuple):
+    """How a cycle ended: "proposal", "hold", "refused" or "failed"; `source` is the plan's, rules when there is none."""
+
+    outcome: str
+    reason: str
+    proposal: MandateProposal | None
+    source: DecisionSource
 
 
 def called_for_model(record: DecisionRecord) -> bool:

@@ -7,6 +7,7 @@ are refused. Texts are cleaned and cut, never refused: they inform people and ot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -147,6 +148,28 @@ class ExecutionPlan(Said):
         description="Seconds until the plan expires and fades to conservative values; 60 to 600 is usual."
     )
     reason: Text = Field(description="Why these values, in one or two sentences.")
+
+
+# ---------------------------------------------------------------- plain data
+
+
+def plain(said: Said) -> dict[str, Any]:
+    """What was said as plain data; an abstention is `{"abstained": reason}` and nothing else."""
+    return {"abstained": said.reason} if isinstance(said, Abstention) else said.model_dump(mode="json")
+
+
+def quant_from_plain(data: Mapping[str, Any]) -> QuantAnalysis | Abstention:
+    """The inverse of `plain` for the quant analyst."""
+    if "abstained" in data:
+        return Abstention(role=Role.QUANT_ANALYST, reason=data["abstained"])
+    return QuantAnalysis.model_validate(data)
+
+
+def sentiment_from_plain(data: Mapping[str, Any]) -> SentimentReport | Abstention:
+    """The inverse of `plain` for the sentiment analyst."""
+    if "abstained" in data:
+        return Abstention(role=Role.SENTIMENT_ANALYST, reason=data["abstained"])
+    return SentimentReport.model_validate(data)
 
 
 # ---------------------------------------------------------------- opinions that may be withheld

@@ -52,9 +52,7 @@ ROLES: Mapping[Role, RoleContract] = {
     Role.TRADING_DIRECTOR: RoleContract(
         "TradingThesis", ("neutral_thesis",), ("symbol", "as_of", "task", "market", "position", "news", "refusals")
     ),
-    Role.QUANT_ANALYST: RoleContract(
-        "QuantAnalysis", ("book_and_trades", "abstain"), ("symbol", "as_of", "market", "thesis")
-    ),
+    Role.QUANT_ANALYST: RoleContract("QuantAnalysis", ("book_and_trades", "abstain"), ("symbol", "as_of", "market", "thesis")),
     Role.SENTIMENT_ANALYST: RoleContract("SentimentReport", ("abstain",), ("symbol", "as_of", "news", "thesis")),
     Role.RISK_MANAGER: RoleContract(
         "RiskAssessment",
@@ -195,9 +193,7 @@ class AgentCatalog:
         return self.agents[role]
 
 
-def load_catalog(
-    agents_dir: Path | None = None, prompts_dir: Path | None = None, model: str | None = None
-) -> AgentCatalog:
+def load_catalog(agents_dir: Path | None = None, prompts_dir: Path | None = None, model: str | None = None) -> AgentCatalog:
     """Read every agent and its prompt; a folder that is None is the bundled one.
 
     `model` stands in for `model = "default"`. Raises `ConfigError` for whatever is missing or wrong in the files.

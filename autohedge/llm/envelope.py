@@ -73,9 +73,7 @@ def unavailable_for_status(status: int, headers: Mapping[str, str], said: str) -
         return ModelUnavailable(FailureClass.TIMEOUT, message, retry_after_s=retry_after_s)
     if status == 429:
         out_of_credit = any(word in said.lower() for word in _OUT_OF_CREDIT)
-        return ModelUnavailable(
-            FailureClass.RATE_LIMITED, message, retry_after_s=retry_after_s, retryable=not out_of_credit
-        )
+        return ModelUnavailable(FailureClass.RATE_LIMITED, message, retry_after_s=retry_after_s, retryable=not out_of_credit)
     if status >= 500:
         return ModelUnavailable(FailureClass.SERVER_ERROR, message, retry_after_s=retry_after_s)
     return ModelUnavailable(FailureClass.BAD_REQUEST, message, retryable=False)
@@ -101,7 +99,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def said_by(body: bytes) -> str:
-    """What an endpoint's error body says: message, code, parameter and detail of the usual shapes, else the start of the body."""
+    """What an error body says: message, code, parameter and detail of the usual shapes, else its beginning."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -106,7 +106,12 @@ def handling(error: ModelUnavailable | ModelOutputInvalid) -> Handling:
 
 
 def printable(text: str, limit: int) -> str:
-    """Foreign text made safe to log, store and show: one line, no control characters or lone surrogates, at most `limit` long."""
+    """Foreign text made safe to log, store and show: one line of at most `limit` printable characters."""
     clean = text[: 4 * limit].encode("utf-8", "replace").decode("utf-8")
     line = " ".join("".join(c if c.isprintable() else " " for c in clean).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def storable(text: str, limit: int) -> str:
+    """Foreign text as it came, at most `limit` long, without what a database refuses (lone surrogates, NUL)."""
+    return text[:limit].encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")

@@ -9,12 +9,11 @@ redirects and bodies beyond `MAX_BODY_BYTES`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
 
 from loguru import logger
 
-from autohedge.errors import ModelOutputInvalid, ModelUnavailable
+from autohedge.errors import ModelUnavailable
 from autohedge.llm.capability import Dialect, SchemaMode, plainer
 from autohedge.llm.endpoint import OPENAI_URL, Endpoint, resolve_endpoint
 from autohedge.llm.envelope import read_reply, said_by, unavailable_for_status
@@ -29,7 +28,7 @@ MAX_BODY_BYTES = 4_194_304
 """Longest body that is read; an answer of the desk has a few kilobytes."""
 
 KEEP_ALIVE_S = 30.0
-"""How long an idle connection is kept; longer than the pause between two agents of a cycle, shorter than most servers keep it."""
+"""How long an idle connection is kept: longer than between two agents of a cycle, shorter than most servers keep it."""
 
 
 class OpenAIModelClient:
@@ -110,6 +109,8 @@ def _sdk(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
     import httpx2
     from openai import AsyncOpenAI
 
+    from autohedge.llm.bounded_body import body_bound
+
     http_client = httpx2.AsyncClient(
         timeout=None,
         follow_redirects=False,
@@ -117,7 +118,7 @@ def _sdk(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
         limits=httpx2.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=KEEP_ALIVE_S
         ),
-        event_hooks={"response": [_bound_body]},
+        event_hooks={"response": [body_bound(MAX_BODY_BYTES)]},
     )
     sdk = AsyncOpenAI(
         base_url=endpoint.base_url,
@@ -130,26 +131,3 @@ def _sdk(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
     if endpoint.base_url != OPENAI_URL:
         sdk.organization = sdk.project = None  # identifiers of an OpenAI account are nobody else's business
     return sdk
-
-
-async def _bound_body(response: httpx2.Response) -> None:
-    """Let the body of a response be read up to the bound only."""
-    import httpx2
-
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-            self._stream = stream
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            total = 0
-            async for chunk in self._stream:
-                total += len(chunk)
-                if total > MAX_BODY_BYTES:
-                    raise ModelUnavailable(FailureClass.SERVER_ERROR, f"a body of more than {MAX_BODY_BYTES} bytes", retryable=False)
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    if isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = Bounded(response.stream)

@@ -46,7 +46,9 @@ def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
     """
     raw = model.model_json_schema(mode="validation")
     if "anyOf" in raw or "oneOf" in raw or raw.get("type", "object") != "object":
-        raise ConfigError(f"the answer schema {model.__name__} is not an object; strict output needs one object with named fields")
+        raise ConfigError(
+            f"the answer schema {model.__name__} is not an object; strict output needs one object with named fields"
+        )
     return _plain(raw, raw.get("$defs", {}), path=model.__name__, inside=())
 
 
@@ -95,13 +97,13 @@ def _typed(node: dict[str, Any], defs: dict[str, Any], *, path: str, inside: tup
     if kind == "object":
         if node.get("additionalProperties") not in (None, False) or "properties" not in node:
             raise ConfigError(f"the answer schema at {path} is a free-form dictionary; strict output needs named fields")
-        fields = {
-            name: _plain(field, defs, path=f"{path}.{name}", inside=inside) for name, field in node["properties"].items()
-        }
+        fields = {name: _plain(field, defs, path=f"{path}.{name}", inside=inside) for name, field in node["properties"].items()}
         return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
     if kind == "array":
         if "items" not in node or "prefixItems" in node:
-            raise ConfigError(f"the answer schema at {path} is a tuple or an untyped list; strict output needs a list of one type")
+            raise ConfigError(
+                f"the answer schema at {path} is a tuple or an untyped list; strict output needs a list of one type"
+            )
         return {"type": "array", "items": _plain(node["items"], defs, path=f"{path}[]", inside=inside)}
     if kind in _SCALARS:
         return {"type": kind}

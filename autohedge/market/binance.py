@@ -22,7 +22,7 @@ import orjson
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, TopOfBook, Trade
 from autohedge.errors import ConfigError
-from autohedge.market.exact import ExactGrid, OffGrid, StepText
+from autohedge.market.exact import OffGrid, StepText, price_grid, size_grid
 
 INSTRUMENT_KIND = "instrument"
 """The `e` of the first line of our own recordings: which instrument, with which rules, from which venue."""
@@ -56,8 +56,13 @@ class LineParser:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self._code = symbol_code(instrument.symbol)
-        self._ticks = ExactGrid(instrument.tick_size, "price")
-        self._lots = ExactGrid(instrument.lot_size, "size")
+        self._ticks = price_grid(instrument)
+        self._lots = size_grid(instrument)
+
+    @property
+    def rounded(self) -> int:
+        """How many sizes finer than a lot have been rounded down so far."""
+        return self._lots.rounded
 
     def parse(self, line: bytes) -> MarketEvent | Skip:
         """The event in a line. Another symbol, a stream that is not read and an answer to a request are foreign.
@@ -125,9 +130,9 @@ class LineParser:
             ticks[data["a"]],
             lots[data["A"]],
         )
-        # an empty side is all zeros; one zero alone is damage
+        # an empty side is all zeros; one zero alone is damage, or a best size of less than a lot
         if (not top.bid_ticks) != (not top.bid_lots) or (not top.ask_ticks) != (not top.ask_lots):
-            raise CorruptLine("price or size is zero")
+            raise CorruptLine("price is zero or size less than a lot")
         return top
 
     def _trade(self, ts_init_ns: int, data: dict[str, Any]) -> Trade:
@@ -143,7 +148,7 @@ class LineParser:
             SELL if buyer_is_maker else BUY,
         )
         if not trade.price_ticks or not trade.size_lots:
-            raise CorruptLine("price or size is zero")
+            raise CorruptLine("price is zero or size less than a lot")
         return trade
 
     def _delta(self, ts_init_ns: int, data: dict[str, Any]) -> BookDelta:
@@ -161,8 +166,6 @@ class LineParser:
             worse[0] <= better[0] for better, worse in zip(asks, asks[1:], strict=False)
         ):
             raise CorruptLine("the levels of the snapshot are not in order")
-        if not all(size for _, size in (*bids, *asks)):
-            raise CorruptLine("a level of the snapshot has size zero")
         return BookSnapshot(ts_event_ns, ts_init_ns, update_id, bids, asks)
 
     def _levels(self, levels: Any) -> tuple[Level, ...]:

@@ -1,7 +1,8 @@
 """Decimal text to whole steps, exactly: "61837.63" on a tick of 0.01 is 6183763, and "61837.635" is refused.
 
-Never through a float, and never rounded: a venue's price that is not on its own grid means that the line is damaged or that
-the rules are wrong, and both must show.
+Never through a float. A price is never rounded: one that is not on the venue's own grid means that the line is damaged or
+that the rules are wrong, and both must show. Displayed sizes are different: orders left from before a venue coarsened its
+lot make real levels a fraction of a lot finer than its rule, so a size may be rounded *down* to whole lots, and is counted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from autohedge.domain.instrument import decimal_exponent
+from autohedge.domain.instrument import Instrument, decimal_exponent
 
 MAX_STEPS = 2**53
 """Larger counts of ticks or lots are refused: floats (statistics, compiled loops) hold integers exactly only up to here."""
@@ -25,15 +26,18 @@ class OffGrid(ValueError):
 class ExactGrid(dict[str, int]):
     """`grid["61837.63"]` → whole steps; converts a text once and remembers a bounded number of them.
 
-    Raises `OffGrid` for anything else than a plain decimal number on the grid: signs, exponents, NaN, other types.
+    Raises `OffGrid` for anything else than a plain decimal number: signs, exponents, NaN, other types; and for one between
+    two steps, unless it has at most `rounded_places` decimal places: that is rounded down, and counted in `rounded`.
     """
 
-    def __init__(self, step: Decimal, name: str) -> None:
+    def __init__(self, step: Decimal, name: str, rounded_places: int = 0) -> None:
         super().__init__()
+        self.rounded = 0
         self._name = name
         self._step = step
-        self._exponent = decimal_exponent(step)
-        self._units_per_step = int(step.scaleb(self._exponent))
+        self._rounds = rounded_places > 0
+        self._places = max(decimal_exponent(step), rounded_places)
+        self._units_per_step = int(step.scaleb(self._places))
 
     def __missing__(self, text: object) -> int:
         if not isinstance(text, str):
@@ -42,17 +46,30 @@ class ExactGrid(dict[str, int]):
         if matched is None:
             raise OffGrid(f"{self._name} is not a plain decimal number")
         whole, fraction = matched[1], (matched[2] or "").rstrip("0")
-        if len(fraction) > self._exponent:
+        if len(fraction) > self._places:
             raise OffGrid(f"{self._name} is not a multiple of {self._step}")
-        steps, rest = divmod(int(whole + fraction.ljust(self._exponent, "0")), self._units_per_step)
-        if rest:
-            raise OffGrid(f"{self._name} is not a multiple of {self._step}")
+        steps, rest = divmod(int(whole + fraction.ljust(self._places, "0")), self._units_per_step)
         if steps > MAX_STEPS:
             raise OffGrid(f"{self._name} is absurdly large")
+        if rest:
+            if not self._rounds:
+                raise OffGrid(f"{self._name} is not a multiple of {self._step}")
+            self.rounded += 1
+            return steps  # not remembered, so that each one is counted
         if len(self) >= _CACHE_LIMIT:
             self.clear()
         self[text] = steps
         return steps
+
+
+def price_grid(instrument: Instrument) -> ExactGrid:
+    """Prices in ticks; one between two ticks is refused."""
+    return ExactGrid(instrument.tick_size, "price")
+
+
+def size_grid(instrument: Instrument) -> ExactGrid:
+    """Sizes in lots; one in whole atoms of the asset between two lots is rounded down."""
+    return ExactGrid(instrument.lot_size, "size", instrument.base_atom_exponent)
 
 
 class StepText(dict[int, str]):

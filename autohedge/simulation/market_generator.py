@@ -35,19 +35,29 @@ from autohedge.errors import ConfigError
 
 MAX_DURATION_S = 30 * 86_400
 MAX_SEED = 2**63 - 1
+MAX_START_NS = 2**62
+"""In 2116; what follows within the longest duration still fits 64 bits."""
 LEVELS = 64
 """Most levels that one side displays."""
+MIN_LEVELS = 16
+"""Neither cancels nor trades leave a side with fewer levels; a sweep ends there."""
 
 _S = 1_000_000_000
 _ONE = 1 << 16
 """One tick in the fixed-point numbers of values and distances."""
-_MIN_LEVELS = 16
-"""Neither cancels nor trades leave a side with fewer levels."""
 _URN = 128
-"""Balls in the urn (Ehrenfest's) whose slow, mean-reverting count sets the pace: eight more than half double it."""
+"""Balls in the urn (Ehrenfest's) whose slow, mean-reverting count sets the pace: eight more double it."""
+_KICK = 8
+"""Balls that a burst throws in: it doubles the pace, for a while."""
 _HURRY_NS = 15_000_000
 """Mean time between actions during a burst."""
 _EVERYTHING = 1 << 62
+_NEVER_NS = 1 << 63
+
+# Shares of the actions, in 256ths. The rest rearranges levels at depth; a sweep is looked at first, and only in a burst.
+_SWEEPS = 192
+_TAKES = 40
+_MAKES = 110
 
 Print = tuple[int, int]
 """(price_ticks, size_lots) of one trade."""
@@ -57,33 +67,36 @@ Print = tuple[int, int]
 class MarketParameters:
     """What the artificial market is like; `ConfigError` for a number outside its bounds.
 
-    `start_price` quote per base · `actions_per_s` mean pace of takers and makers together · `volatility_per_hour` σ of the
-    hidden value between bursts, a fraction · `level_quote` value displayed at a typical best price · `min_trade_quote`
-    smallest market order (the largest is 128 times as much) · `bursts_per_minute` and `burst_bps` how often a sweep comes and
-    how far it goes at least (at most four times as far) · `feed_latency_ms` least time from the venue to us (at most twice).
+    `start_price` quote per base · `actions_per_s` mean pace of takers and makers together outside bursts and their echo ·
+    `volatility_per_hour` σ of the hidden value but for news and impact, a fraction · `impact_bps` mean move of the value with
+    the side of a noise order (what a market learns from flow) · `level_quote` value at a typical best price ·
+    `min_trade_quote` smallest market order (the largest is 128 times as much) · `bursts_per_minute` and `burst_bps` how often
+    a sweep comes and how far it goes at least (at most four times as far) · `feed_latency_ms` least time from the venue to us
+    (at most twice as much, and later behind other messages).
     """
 
     start_price: Decimal = Decimal(100)
     actions_per_s: float = 4.0
     volatility_per_hour: float = 0.003
+    impact_bps: float = 0.7
     level_quote: float = 10_000.0
     min_trade_quote: float = 100.0
     bursts_per_minute: float = 1.2
     burst_bps: float = 21.0
-    impact_bps: float = 0.7
     feed_latency_ms: float = 3.0
 
     def __post_init__(self) -> None:
-        if not (self.start_price.is_finite() and 0 < self.start_price <= 10**9):
-            raise ConfigError(f"start_price must be above 0 and at most 1e9, found {self.start_price}")
+        price = self.start_price
+        if not isinstance(price, Decimal) or not price.is_finite() or not 0 < price <= 10**9:
+            raise ConfigError(f"start_price must be a Decimal above 0 and at most 1e9, found {price!r}")
         bounds = (
             ("actions_per_s", 0.1, 1_000.0),
             ("volatility_per_hour", 0.0, 0.1),
+            ("impact_bps", 0.0, 10.0),
             ("level_quote", 1.0, 1e12),
             ("min_trade_quote", 0.01, 1e9),
             ("bursts_per_minute", 0.0, 5.0),
             ("burst_bps", 1.0, 40.0),
-            ("impact_bps", 0.0, 10.0),
             ("feed_latency_ms", 0.0, 10_000.0),
         )
         for name, low, high in bounds:
@@ -125,7 +138,7 @@ class _Ladder:
     def execute(self, lots: int, limit: int) -> list[Print]:
         """Take up to `lots` from the best price on, no further than `limit`; returns the trades."""
         prints = []
-        while lots and (self.best - limit) * self.sign >= 0 and len(self.sizes) > _MIN_LEVELS:
+        while lots and (self.best - limit) * self.sign >= 0 and len(self.sizes) > MIN_LEVELS:
             price = self.best
             displayed = self.sizes[price]
             taken = min(lots, displayed)
@@ -148,46 +161,48 @@ class MarketGenerator:
     `ConfigError` for a seed, duration or instrument that cannot work.
     """
 
-    def __init__(self, instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters) -> None:
-        _check(instrument, seed, duration_s, start_ns, parameters)
-        self._now_ns = self._arrived_ns = start_ns
-        self._end_ns = start_ns + round(duration_s * _S)
+    def __init__(
+        self, instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters
+    ) -> None:
+        check_market(instrument, seed, duration_s, start_ns, parameters)
         key = f"autohedge simulated market 1\n{seed}\n{instrument.symbol}"
         self._bits = Random(int.from_bytes(sha256(key.encode()).digest(), "big")).getrandbits
         self._waits = _exponential_table()
+        self._now_ns = self._arrived_ns = start_ns
+        self._end_ns = start_ns + round(duration_s * _S)
         self._scale(instrument, parameters)
 
         start_ticks = int(parameters.start_price / instrument.tick_size)
-        self._step = step = _grid_step(start_ticks)
-        self._half = step * _ONE // 8
+        self._step = step = max(1, start_ticks // 10_000)
         self._value = self._belief = start_ticks * _ONE
-        self._floor = 4 * LEVELS * step * _ONE
+        self._least_value = 4 * LEVELS * step * _ONE
+        self._half_spread = step * _ONE // 8
         self._heat = self._bits(_URN).bit_count()
         self._run = BUY if self._bits(1) else SELL
         self._burst: Side | None = None
         self._burst_limit = self._update_id = self._trade_id = 0
+        self._next_burst_ns = start_ns + self._calm()
         self._bids = _Ladder(1, (start_ticks - 1) // step * step, step)
         self._asks = _Ladder(-1, -(-(start_ticks + 1) // step) * step, step)
         for ladder in (self._bids, self._asks):
-            for distance in range(LEVELS):
-                ladder.put(ladder.best - ladder.sign * distance * step, self._size(distance))
+            for behind in range(MIN_LEVELS * 3):
+                ladder.put(ladder.best - ladder.sign * behind * step, self._size(behind))
 
     def _scale(self, instrument: Instrument, parameters: MarketParameters) -> None:
         """Turn the parameters into the integers that the flow works with."""
         quote_per_lot = parameters.start_price * instrument.lot_size
         self._level_lots = max(1, int(Decimal(parameters.level_quote) / quote_per_lot))
-        self._trade_lots = max(1, int(Decimal(parameters.min_trade_quote) / quote_per_lot))
+        self._trade_lots = int(Decimal(parameters.min_trade_quote) / quote_per_lot)
         sigma_per_action = parameters.volatility_per_hour / math.sqrt(parameters.actions_per_s * 3_600)
-        self._sigma = round(sigma_per_action / 4 * (1 << 40))  # 64 coin tosses have a standard deviation of 4
-        self._calm_ns = round(60 * _S / parameters.bursts_per_minute) if parameters.bursts_per_minute else MAX_DURATION_S * _S
-        self._next_burst_ns = self._now_ns + self._calm()
-        self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
-        self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
+        self._sigma = round(sigma_per_action / 4 * (1 << 40))  # the heads of 64 coins have a standard deviation of 4
         self._impact = round(parameters.impact_bps / 10_000 * (1 << 20))
+        self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
+        self._calm_ns = round(60 * _S / parameters.bursts_per_minute) if parameters.bursts_per_minute else 0
+        self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
         self._gaps_ns = _mean_gaps_ns(parameters.actions_per_s)
 
     def actions(self) -> Iterator[list[MarketEvent]]:
-        """The events of one action after another, the snapshot first; in arrival order. Can be consumed once."""
+        """The events of one action after another, the snapshot first, in order of arrival. Can be consumed once."""
         yield [self._snapshot()]
         bits = self._bits
         while True:
@@ -195,14 +210,13 @@ class MarketGenerator:
             if self._now_ns > self._end_ns:
                 return
             top = self._top()
-            side = BUY
-            prints: list[Print] = []
+            side, prints = BUY, list[Print]()
             dice = bits(8)
-            if self._burst is not None and dice < 192:
+            if self._burst is not None and dice < _SWEEPS:
                 side, prints = self._sweep(self._burst)
-            elif dice < 40:
+            elif dice < _TAKES:
                 side, prints = self._take()
-            elif dice < 150:
+            elif dice < _TAKES + _MAKES:
                 self._make()
             else:
                 self._rearrange()
@@ -212,83 +226,83 @@ class MarketGenerator:
     # --- time, value and news -----------------------------------------------------------------------------------------
 
     def _pass_time(self) -> None:
-        """Move the clock to the next action, and what is hidden with it."""
-        dice = self._bits(64)
-        wait = self._waits[dice & 255]
+        """Move the clock to the next action, and with it what is hidden."""
+        bits = self._bits
+        wait = self._waits[bits(8)]
         if self._burst is not None:
             self._now_ns += 1 + (_HURRY_NS * wait >> 10)
             return
         self._now_ns += 1 + (self._gaps_ns[self._heat] * wait >> 10)
-        if not dice >> 8 & 3:
-            self._heat += 1 if dice >> 12 & _URN - 1 >= self._heat else -1
+        if not bits(2):
+            self._heat += 1 if bits(7) >= self._heat else -1
         value = self._value
-        value += (self._bits(64).bit_count() - 32) * (value * self._sigma >> 40)
+        value += (bits(64).bit_count() - 32) * (value * self._sigma >> 40)
         if self._now_ns >= self._next_burst_ns:
             self._next_burst_ns = self._now_ns + self._calm()
             value += self._begin_burst()
-        self._value = max(value, self._floor)
+        self._value = max(value, self._least_value)
         self._belief += (self._value - self._belief) >> 3
 
     def _calm(self) -> int:
-        return self._calm_ns * self._waits[self._bits(8)] >> 10
+        """Time to the next burst."""
+        return self._calm_ns * self._waits[self._bits(8)] >> 10 if self._calm_ns else _NEVER_NS
 
     def _begin_burst(self) -> int:
-        """Aim a sweep at a distance with a heavy, bounded tail (Pareto with exponent 2); returns the news in it."""
-        dice = self._bits(19)
-        reach = (self._value * self._burst_frac >> 20) * 1_056 // math.isqrt((dice & 1_023) + 68 << 10)
-        self._burst = side = BUY if dice >> 18 else SELL
-        far = self._asks.best if side is BUY else self._bids.best
-        self._burst_limit = far + side * (reach // _ONE)
-        self._heat = min(_URN, self._heat + 8)
-        return side * (reach * (64 + (dice >> 10 & 127) * 3 // 2) >> 9)
+        """Aim a sweep; its reach has a heavy, bounded tail (Pareto with exponent 2). Returns the news in it, 19 to 56 %."""
+        bits = self._bits
+        reach = (self._value * self._burst_frac >> 20) * 1_056 // math.isqrt(bits(10) + 68 << 10)
+        self._burst = side = BUY if bits(1) else SELL
+        self._burst_limit = (self._asks.best if side is BUY else self._bids.best) + side * (reach // _ONE)
+        self._heat = min(_URN, self._heat + _KICK)
+        return side * (reach * (192 + 3 * bits(7)) >> 10)
 
     # --- actions --------------------------------------------------------------------------------------------------------
 
-    def _size(self, distance: int) -> int:
-        """A new level's size in lots: larger up to ten levels behind the touch; heavy-tailed and bounded."""
-        return self._level_lots * (8 + min(distance, 10)) * (256 + 65_536 // (self._bits(8) + 8)) // 9_216 + 1
+    def _size(self, behind: int) -> int:
+        """A new level's size in lots: growing up to ten levels behind the touch; heavy-tailed and bounded."""
+        return self._level_lots * (8 + min(behind, 10)) * (256 + 65_536 // (self._bits(8) + 8)) // 9_216 + 1
 
     def _sweep(self, side: Side) -> tuple[Side, list[Print]]:
-        """The hurried taker's next order, which takes all that is displayed up to its own limit."""
+        """The hurried taker's next order: all that is displayed on the next levels, up to the end of the burst."""
         ladder = self._asks if side is BUY else self._bids
         limit = ladder.best + side * self._step * (5 + self._bits(3))
-        if (limit - self._burst_limit) * side >= 0:
-            limit = self._burst_limit
+        last = (limit - self._burst_limit) * side >= 0
+        prints = ladder.execute(_EVERYTHING, self._burst_limit if last else limit)
+        if last or len(ladder.sizes) <= MIN_LEVELS:
             self._burst = None
-        return side, ladder.execute(_EVERYTHING, limit)
+        return side, prints
 
     def _take(self) -> tuple[Side, list[Print]]:
-        """A market order, informed or noise, that stops three levels beyond the best price."""
-        if self._value > self._asks.best * _ONE:
+        """A market order, informed or noise, that stops three levels beyond the best price; noise waits for a narrow spread."""
+        bits, step = self._bits, self._step
+        bid, ask = self._bids.best, self._asks.best
+        if self._value > ask * _ONE:
             side = BUY
-        elif self._value < self._bids.best * _ONE:
+        elif self._value < bid * _ONE:
             side = SELL
         else:
-            if self._asks.best - self._bids.best > 4 * self._step:
-                return self._run, []
-            if not self._bits(2):
+            if ask - bid > 4 * step:
+                return BUY, []
+            if not bits(2):
                 self._run = SELL if self._run is BUY else BUY
             side = self._run
-            self._value += side * ((self._value * self._impact >> 20) * self._bits(8) >> 7)
-        ladder = self._asks if side is BUY else self._bids
-        lots = self._trade_lots * 4_096 // (self._bits(12) + 32)
-        return side, ladder.execute(lots, ladder.best + side * 3 * self._step)
+            self._value += side * ((self._value * self._impact >> 20) * bits(8) >> 7)
+        lots = self._trade_lots * 4_096 // (bits(12) + 32)
+        return side, self._asks.execute(lots, ask + 3 * step) if side is BUY else self._bids.execute(lots, bid - 3 * step)
 
     def _make(self) -> None:
-        """A maker cancels, improves or resizes the touch, one side after the other."""
-        if self._bits(1):
-            self._make_side(self._bids, self._asks)
-            self._make_side(self._asks, self._bids)
-        else:
-            self._make_side(self._asks, self._bids)
-            self._make_side(self._bids, self._asks)
+        """A maker looks at both sides, in random order."""
+        bids, asks = self._bids, self._asks
+        first, second = (bids, asks) if self._bits(1) else (asks, bids)
+        self._requote(first, second)
+        self._requote(second, first)
 
-    def _make_side(self, ladder: _Ladder, other: _Ladder) -> None:
-        """Cancel a best price that is too good for the belief; improve one that is too bad; else resize it."""
+    def _requote(self, ladder: _Ladder, other: _Ladder) -> None:
+        """Cancel a best price that is too good for the belief, improve one that is too bad, or else resize it sometimes."""
         step, sign, best = self._step, ladder.sign, ladder.best
-        room = (self._belief - best * _ONE) * sign - self._half
+        room = (self._belief - best * _ONE) * sign - self._half_spread
         if room < 0:
-            if len(ladder.sizes) > _MIN_LEVELS:
+            if len(ladder.sizes) > MIN_LEVELS:
                 ladder.remove(best)
             return
         steps = min(room // (step * _ONE), (other.best - best) * sign // step - 1, 8)
@@ -300,21 +314,20 @@ class MarketGenerator:
             ladder.put(best, lots * 3 // 2 if favoured else lots // 2 + 1)
 
     def _rearrange(self) -> None:
-        """One or two levels behind the touch are placed, resized or deleted; the farthest go when there are too many."""
-        dice = self._bits(24)
-        ladder = self._bids if dice & 1 else self._asks
+        """One or two levels behind the touch are placed, resized or deleted; the farthest go first when there are too many."""
+        bits = self._bits
+        ladder = self._bids if bits(1) else self._asks
         sizes = ladder.sizes
         while len(sizes) > LEVELS - 2:
             ladder.remove(min(sizes) if ladder.sign > 0 else max(sizes))
-        for shift in (1, 12) if dice & 1 << 11 else (1,):
-            bits = dice >> shift
-            behind = 1 + (bits & 7 if bits & 64 else bits & 63)
+        for _ in range(1 + bits(1)):
+            behind = 1 + (bits(3) if bits(1) else bits(6))
             price = ladder.best - ladder.sign * behind * self._step
             if price in ladder.changed:
                 continue
-            if bits >> 7 & 7:
+            if bits(3):
                 ladder.put(price, self._size(behind))
-            elif price in sizes:
+            elif price in sizes and len(sizes) > MIN_LEVELS:
                 ladder.remove(price)
 
     # --- messages -------------------------------------------------------------------------------------------------------
@@ -356,11 +369,6 @@ class MarketGenerator:
         return events
 
 
-def _grid_step(start_ticks: int) -> int:
-    """Ticks between neighbouring levels: one basis point of the start, or one tick where that is coarser."""
-    return max(1, start_ticks // 10_000)
-
-
 @cache
 def _exponential_table() -> tuple[int, ...]:
     """256 equally likely quantiles of the exponential distribution with mean 1, times 1024.
@@ -382,25 +390,24 @@ def _mean_gaps_ns(actions_per_s: float) -> tuple[int, ...]:
     return tuple(round(_S / actions_per_s * gap / mean) for gap in relative)
 
 
-def _check(instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters) -> None:
-    """Refuse what cannot be simulated, with what to do about it."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+def check_market(instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters) -> None:
+    """Raise `ConfigError` for what cannot be simulated, with what to do about it."""
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
         raise ConfigError(f"the seed of a simulated market must be a whole number from 0 to {MAX_SEED}, found {seed!r}")
-    number = isinstance(duration_s, (int, float)) and not isinstance(duration_s, bool)
-    if not number or not 0 < duration_s <= MAX_DURATION_S:
+    if type(duration_s) not in (int, float) or not 0 < duration_s <= MAX_DURATION_S:
         raise ConfigError(
             f"the duration of a simulated market must be above 0 and at most {MAX_DURATION_S} s (30 days), found {duration_s!r}"
         )
-    if isinstance(start_ns, bool) or not isinstance(start_ns, int) or not 0 <= start_ns <= MAX_SEED:
-        raise ConfigError(f"the start of a simulated market must be nanoseconds since 1970, found {start_ns!r}")
+    if type(start_ns) is not int or not 0 <= start_ns <= MAX_START_NS:
+        raise ConfigError(f"the start of a simulated market must be 0 to {MAX_START_NS} ns since 1970, found {start_ns!r}")
     price, tick, lot = parameters.start_price, instrument.tick_size, instrument.lot_size
-    if price % tick or tick * 2_000 > price:
+    if not price / 10**12 <= tick <= price / 2_000 or price % tick:
         raise ConfigError(
-            f"{instrument.symbol}: a simulated market from {price} needs a price on the tick grid of at least 2,000 ticks, "
-            f"found tick {tick}; choose another start_price or symbol"
+            f"{instrument.symbol}: a simulated market that starts at {price} needs a tick of at most {price / 2_000} that divides "
+            f"{price}, found {tick}; choose another symbol or start_price"
         )
     if lot * price * 4 > Decimal(parameters.min_trade_quote):
         raise ConfigError(
-            f"{instrument.symbol}: one lot ({lot} at {price}) must be worth at most a quarter of the smallest market order "
-            f"({parameters.min_trade_quote:g}); raise min_trade_quote or choose another symbol"
+            f"{instrument.symbol}: one lot must be worth at most a quarter of min_trade_quote {parameters.min_trade_quote:g}, "
+            f"found {lot * price} ({lot} at {price}); choose another symbol or raise min_trade_quote"
         )

@@ -21,6 +21,9 @@ from autohedge.storage.tables import METADATA, VERSION_TABLE
 DATABASE_NAME = "autohedge.db"
 """The file name of the ledger in an output folder; all runs of the folder share it."""
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""Where the steps of the schema are; shipped with the package."""
+
 _DRIVERS = {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"}
 _NOT_OURS_TO_OPEN = {"SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH"}
 
@@ -115,7 +118,7 @@ def _bring_up_to_date(engine: Engine) -> None:
     if found is None:
         _create(engine)
     else:
-        _migrate(engine, found)
+        migrate(engine)
 
 
 def _revision(engine: Engine) -> str | None:
@@ -147,17 +150,21 @@ def _create(engine: Engine) -> None:
             raise
 
 
-def _migrate(engine: Engine, found: str) -> None:
-    """Run the missing steps in one transaction; Alembic is loaded only here."""
+def migrate(engine: Engine) -> None:
+    """Run the steps that the database is missing, all in one transaction; Alembic is loaded only here.
+
+    `ConfigError` if its revision is unknown to this version. A new database gets its tables from the steps one by one.
+    """
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
+    found = _revision(engine)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in known:
+    if found is not None and found not in known:
         raise ConfigError(
             f"{_name(engine.url)} was written by a newer AutoHedge (schema {found}, this version knows {HEAD}); "
             "upgrade AutoHedge, or use another output folder"

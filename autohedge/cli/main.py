@@ -1,0 +1,58 @@
+"""`autohedge`: the command line's front door."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from autohedge import __version__
+from autohedge.cli.errors import EXIT_FAILED, told_plainly
+
+app = typer.Typer(
+    name="autohedge",
+    help="A desk of LLM agents whose views steer a deterministic market maker that they cannot overrule.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"autohedge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """A desk of LLM agents whose views steer a deterministic market maker that they cannot overrule."""
+
+
+def _register() -> None:
+    """Every noun brings its own commands."""
+    from autohedge.cli import explain, graph, replay, run, runs, schedule, serve
+
+    app.command(name="run")(run.run)
+    app.command(name="replay")(replay.replay)
+    app.command(name="replay-csv")(replay.replay_csv)
+    app.command(name="explain-quote")(explain.explain_quote)
+    app.command(name="graph")(graph.graph)
+    app.command(name="schedule")(schedule.schedule)
+    app.command(name="serve")(serve.serve)
+    app.add_typer(runs.app, name="runs")
+
+
+def main() -> None:
+    """Run the command line; our own errors end in one line and an exit code."""
+    _register()
+    try:
+        with told_plainly():
+            app()
+    except MemoryError:
+        print("autohedge: out of memory", file=sys.stderr)
+        raise SystemExit(EXIT_FAILED) from None

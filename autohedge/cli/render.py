@@ -1,0 +1,138 @@
+"""What a person sees: the live progress on stderr and the report on stdout."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from autohedge.bootstrap import Plan
+    from autohedge.session import Progress
+
+NS_PER_S = 1_000_000_000
+
+
+def clock_text(ts_ns: int) -> str:
+    """Market time to the second, UTC."""
+    return f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+class LiveProgress:
+    """One line that follows the session, on stderr and only where somebody can see it move."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._console = Console(stderr=True)
+        self._label = "simulated market" if plan.simulated else plan.settings.market
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True) if self._console.is_terminal else None
+
+    def __enter__(self) -> LiveProgress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show where the session stands."""
+        if self._live is not None:
+            self._live.update(
+                Text(
+                    f"{self._label}  {clock_text(progress.market_ns)}  {progress.messages:,} messages  "
+                    f"{progress.cycles} cycles  {progress.orders:,} orders  {progress.fills:,} fills"
+                )
+            )
+
+
+def print_report(summary: dict[str, Any]) -> None:
+    """The report of a run; a plain-text table where the output is no terminal."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    tag = " (simulated)" if summary["simulated"] else ""
+    console.print(f"\n[bold]Run {summary['run_id']}[/bold]: {', '.join(summary['symbols'])} on {summary['market']}{tag}")
+    console.print(_about_the_model(summary), highlight=False)
+    console.print(_cycles_table(summary))
+    for symbol, lane in summary["per_symbol"].items():
+        console.print(_symbol_table(symbol, lane))
+        if lane["why_no_fills"]:
+            console.print(f"0 fills: {lane['why_no_fills']}", highlight=False)
+        quality = lane["data_quality"]
+        if quality["corrupt"] or quality["out_of_order"] or quality["not_applied"] or quality["gaps"]:
+            console.print(f"Market data not applied: {quality}", highlight=False)
+    if len(summary["per_symbol"]) > 1:
+        console.print(
+            f"Together: start {summary['start_value']}, final {summary['final_value']}, fees {summary['fees_quote']}",
+            highlight=False,
+        )
+    console.print("Files:", highlight=False)
+    for name in ("csv", "database", "report"):
+        console.print(f"  {name:9}{summary[name]}", highlight=False, soft_wrap=True)
+    console.print(f"  again:   autohedge replay {summary['run_id']}", highlight=False, soft_wrap=True)
+
+
+def _about_the_model(summary: dict[str, Any]) -> str:
+    decisions = summary["decisions"]
+    if summary["model"] is None:
+        return f"No model was used: all {decisions['total']} decisions are rules. Name one with --model NAME [--base-url URL]."
+    sources = ", ".join(f"{name} {count}" for name, count in sorted(decisions["by_source"].items()))
+    share = f"{decisions['model_driven']} of {decisions['total']}"
+    return f"{share} decisions were model-driven ({sources}); model {summary['model']}."
+
+
+def _cycles_table(summary: dict[str, Any]) -> Table:
+    table = Table(title="Mandates over time", title_justify="left", expand=False)
+    for column in ("time (UTC)", "symbol", "outcome", "source", "spread x", "bias", "size x", "until", "reason"):
+        table.add_column(column, overflow="fold")
+    for row in summary["mandates"]:
+        given = "mandate_id" in row
+        table.add_row(
+            clock_text(int(row["ts_ns"])),
+            row["symbol"],
+            row["outcome"],
+            row.get("source", "-"),
+            f"{row['spread_multiplier']:.3f}" if given else "-",
+            f"{row['inventory_bias']:+.3f}" if given else "-",
+            f"{row['size_multiplier']:.2f}" if given else "-",
+            clock_text(int(row["valid_until_ns"]))[11:] if given else "-",
+            Text(row["reason"][:120]),
+        )
+    return table
+
+
+def _symbol_table(symbol: str, lane: dict[str, Any]) -> Table:
+    table = Table(title=f"{symbol}{' (simulated)' if lane['simulated'] else ''}", title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
+    orders, pnl = lane["orders"], lane["pnl"]
+    rows = {
+        "market": f"{lane['market']}: {lane['messages']:,} messages, {lane['events']:,} rows",
+        "orders": ", ".join(f"{count:,} {name}" for name, count in orders.items())
+        + _why("denied", lane["denied_by"])
+        + _why("rejected", lane["rejected_by"]),
+        "quotes": f"both sides up {lane['quote_uptime_frac']:.1%} of the time{_why('withheld', lane['withheld_by'])}",
+        "fills": f"{lane['fills']:,}, volume {lane['volume_quote']}, fees {lane['fees_quote']}",
+        "inventory": f"{lane['inventory']['base']} base, {lane['inventory']['quote']} quote"
+        + (f", dust {lane['dust_base']}" if lane["dust_base"] != "0" else ""),
+        "value": f"{lane['start_value']} -> {lane['final_value']} at last price {lane['last_price']}",
+        "PnL": f"{pnl['total']} = spread captured {pnl['spread_captured']} + adverse selection (1 s) "
+        f"{pnl['adverse_selection_1s']} + inventory {pnl['inventory']} + fees {pnl['fees']}",
+        "realised": f"{lane['realized_pnl']}, unrealised {lane['unrealized_pnl']}, max drawdown {lane['max_drawdown_frac']:.4%}",
+        "mark-out": ", ".join(f"{h} {bps:+.2f} bps" for h, bps in lane["mark_out_bps"].items() if bps is not None) or "-",
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _why(word: str, reasons: dict[str, int]) -> str:
+    if not reasons:
+        return ""
+    told = ", ".join(f"{name} {count}" for name, count in sorted(reasons.items(), key=lambda item: -item[1]))
+    return f" ({word}: {told})"
