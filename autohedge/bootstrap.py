@@ -11,14 +11,14 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from autohedge import __version__
 from autohedge.domain.book import OrderBook
 from autohedge.domain.fees import FeeRate, FeeSchedule
-from autohedge.domain.ids import IdFactory
+from autohedge.domain.ids import IdFactory, RunId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.inventory import Inventory
 from autohedge.errors import ConfigError, LlmShareTooLow
@@ -41,6 +41,9 @@ from autohedge.session import Progress, StopPoint, TradingSession
 from autohedge.settings import Settings
 from autohedge.simulation.feed import SimulatedFeed
 from autohedge.venues.paper import PaperVenue
+
+if TYPE_CHECKING:
+    from autohedge.storage.ledger import RunLedger
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -105,7 +108,7 @@ class Plan:
     feeds: tuple[MarketFeed, ...]
     desk: Desk
     clock: Clock
-    market_fingerprint: str | None
+    market_fingerprint: str
     openings: dict[str, Opening]
 
     @property
@@ -116,7 +119,7 @@ class Plan:
     def start(self, *, on_progress: Callable[[Progress], None] | None = None, stop_at: StopPoint | None = None) -> Run:
         """Create the run's folder, ledger and session."""
         from autohedge.storage.database import open_database
-        from autohedge.storage.ledger import RunInfo, RunLedger
+        from autohedge.storage.ledger import RunInfo, RunKind, RunLedger
 
         settings = self.settings
         database = settings.out_dir / "autohedge.db"
@@ -127,10 +130,9 @@ class Plan:
             run_dir,
             RunInfo(
                 run_id=run_id,
-                kind=self.kind,
+                kind=RunKind(self.kind),
                 settings=settings.canonical(),
-                settings_hash=settings.hash(),
-                market=settings.market,
+                market={"market": settings.market, "feeds": [feed.description for feed in self.feeds]},
                 market_fingerprint=self.market_fingerprint,
                 symbols=settings.symbols,
                 simulated=self.simulated,
@@ -212,7 +214,7 @@ class Run:
     run_id: str
     run_dir: Path
     database: Path
-    ledger: Any
+    ledger: RunLedger
     session: TradingSession
     recorders: tuple[Recorder, ...]
 
@@ -227,6 +229,8 @@ class Run:
 
     async def finish(self, status: str | None = None, note: str = "") -> dict[str, Any]:
         """Drain, write report.json, close the ledger; returns the summary. `status` defaults to finished or interrupted."""
+        from autohedge.storage.ledger import RunStatus
+
         try:
             await self.session.close()
         finally:
@@ -237,7 +241,7 @@ class Run:
             status = "interrupted" if self.session.interrupted else "finished"
         report = self.run_dir / "report.json"
         report.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-        self.ledger.finish(status, summary, note)
+        self.ledger.finish(RunStatus(status), summary, note)
         return summary
 
     def check_llm_share(self) -> None:
@@ -292,7 +296,7 @@ def prepare(
         feeds=feeds,
         desk=desk,
         clock=clock,
-        market_fingerprint=fingerprint(settings.replay_path) if settings.replay_path is not None else None,
+        market_fingerprint=fingerprint(settings.replay_path) if settings.replay_path is not None else "",
         openings={each.symbol: _opening(settings, each, openings) for each in instruments},
     )
 
@@ -344,8 +348,8 @@ def _check_capital(config: MarketMakingConfig, instrument: Instrument) -> None:
     order = config.total_capital * config.order_size_percentage
     if order < instrument.min_notional:
         raise ConfigError(
-            f"{instrument.symbol}: one order is {order.normalize():f} {instrument.quote} (capital x order_size_percentage), below "
-            f"the venue's minimum of {instrument.min_notional:f}; raise total_capital or order_size_percentage"
+            f"{instrument.symbol}: one order is {order.normalize():f} {instrument.quote} (capital x order_size_percentage), "
+            f"below the venue's minimum of {instrument.min_notional:f}; raise total_capital or order_size_percentage"
         )
 
 
@@ -371,14 +375,14 @@ def _check_empty_of_recordings(folder: Path) -> None:
         raise ConfigError(f"{folder} already holds a recording; name an empty folder for --record")
 
 
-def _new_run_dir(out_dir: Path, clock: Clock) -> tuple[str, Path]:
+def _new_run_dir(out_dir: Path, clock: Clock) -> tuple[RunId, Path]:
     """A fresh run id and its folder; a run never writes into another's."""
     from datetime import UTC, datetime
 
     seconds, rest_ns = divmod(clock.now_ns(), NS_PER_S)
     stem = f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d-%H%M%S}-{rest_ns // 1_000:06d}"
     for attempt in range(1, 1_000):
-        run_id = stem if attempt == 1 else f"{stem}-{attempt}"
+        run_id = RunId(stem if attempt == 1 else f"{stem}-{attempt}")
         run_dir = out_dir / run_id
         try:
             run_dir.mkdir(parents=True)

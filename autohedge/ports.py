@@ -42,13 +42,17 @@ class Clock(Protocol):
 
 @dataclass(slots=True)
 class FeedReport:
-    """What a feed met on its way; nothing is dropped without being counted here."""
+    """What a feed met on its way; nothing is dropped without being counted here.
+
+    `messages` and `rows` were given on; `rounded` of their displayed sizes were finer than a lot and rounded down.
+    """
 
     messages: int = 0
     rows: int = 0
     corrupt: int = 0
     foreign: int = 0
     out_of_order: int = 0
+    rounded: int = 0
     examples: list[str] = field(default_factory=list)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import orjson
 
@@ -16,13 +16,10 @@ from autohedge.desk.briefing import Briefing
 from autohedge.desk.decisions import Decision
 from autohedge.desk.schemas import Said
 from autohedge.desk.veto import DEFAULT_MAX_DRAWDOWN_FRAC
-from autohedge.domain.records import DecisionSource
 from autohedge.domain.view import MarketView
 from autohedge.errors import ConfigError
 from autohedge.llm.catalog import ROLES, AgentSpec, Data, Role
-
-if TYPE_CHECKING:
-    from autohedge.llm.ladder import Answer, Ladder
+from autohedge.llm.ladder import AgentCall, Answer, Ladder
 
 W = TypeVar("W", bound=Said)
 V = TypeVar("V", bound=Said)
@@ -55,8 +52,6 @@ class Agent:
         rule: Callable[[], W],
     ) -> tuple[Answer[W], str]:
         """Put the question to the model, or to the rule; returns the answer and the hash of the messages."""
-        from autohedge.llm.ladder import AgentCall
-
         values = {**briefing.values, **opinions}
         messages = self.spec.prompt.render({name: values[name] for name in self._given})
         input_hash = hashlib.sha256(orjson.dumps(messages)).hexdigest()
@@ -79,7 +74,7 @@ class Agent:
             role=self.role,
             schema=self.spec.output_schema,
             value=value,
-            source=DecisionSource(answer.source),
+            source=answer.source,
             reason_code=answer.reason_code,
             reason="; ".join(part for part in (answer.reason, *notes) if part),
             model=answer.model,
@@ -89,5 +84,5 @@ class Agent:
             output_tokens=answer.output_tokens,
             latency_ms=answer.latency_ms,
             attempts=answer.attempts,
-            calls=tuple(answer.calls),
+            calls=answer.calls,
         )

@@ -138,4 +138,6 @@ def _limits(view: MarketView, max_drawdown_frac: float) -> str:
 
 def _news(view: MarketView) -> str:
     newest = known_news(view)[-MAX_HEADLINES:]
-    return "\n".join(f"{iso_time(at)} {' '.join(clean_text(text, MAX_HEADLINE_CHARS).split())}" for at, text in newest) or "none"
+    return (
+        "\n".join(f"{iso_time(at)} {' '.join(clean_text(text, MAX_HEADLINE_CHARS).split())}" for at, text in newest) or "none"
+    )

@@ -44,7 +44,4 @@ def check_quant(answer: QuantAnalysis, view: MarketView) -> None:
     low, high = mid * (1.0 - MAX_LEVEL_DISTANCE_FRAC), mid * (1.0 + MAX_LEVEL_DISTANCE_FRAC)
     for name, level in (("support", levels.support), ("resistance", levels.resistance)):
         if not low <= level <= high:
-            raise ModelOutputInvalid(
-                "out_of_range", f"expected {name} within 20 % of the mid price {mid}, found {level}"
-            )
-
+            raise ModelOutputInvalid("out_of_range", f"expected {name} within 20 % of the mid price {mid}, found {level}")

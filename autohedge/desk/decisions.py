@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from autohedge.desk.schemas import Said, plain
 from autohedge.domain.ids import CycleId
 from autohedge.domain.mandate import MandateProposal
 from autohedge.domain.records import MODEL_DRIVEN, DecisionRecord, DecisionSource, ModelCallRecord
 from autohedge.llm.catalog import Role
-
-if TYPE_CHECKING:
-    from autohedge.llm.ladder import CallAttempt
+from autohedge.llm.ladder import CallAttempt
 
 V_co = TypeVar("V_co", bound=Said, covariant=True)
 
@@ -94,7 +92,24 @@ class Trail:
     def calls(self, cycle_id: CycleId, symbol: str) -> tuple[ModelCallRecord, ...]:
         """Every attempt at a model call, in the order of the decisions and then of the attempts."""
         return tuple(
-            call.record(cycle_id, symbol, str(decision.role)) for decision in self._ordered() for call in decision.calls
+            ModelCallRecord(
+                cycle_id=cycle_id,
+                symbol=symbol,
+                role=str(decision.role),
+                attempt=call.attempt,
+                model=call.model,
+                outcome=call.outcome,
+                detail=call.detail,
+                messages_json=call.messages_json,
+                response=call.response,
+                input_tokens=call.input_tokens,
+                output_tokens=call.output_tokens,
+                cached_tokens=call.cached_tokens,
+                started_wall_ns=call.started_wall_ns,
+                latency_ms=call.latency_ms,
+            )
+            for decision in self._ordered()
+            for call in decision.calls
         )
 
 

@@ -90,7 +90,7 @@ class TradingDirector:
         """A thesis on its own, without the rest of the cycle."""
         return await self.thesis_writer.write(view, task, refusals)
 
-    async def make_decision(self, view: MarketView, task: str = "", *, cycle_id: CycleId = CycleId("")) -> CycleOutcome:
+    async def make_decision(self, view: MarketView, task: str = "", *, cycle_id: str = "") -> CycleOutcome:
         """One whole cycle for the view's symbol: the outcome with its proposal, every decision and every model call."""
         from autohedge.desk.graph import Cycle, ending, run_graph
 
@@ -109,8 +109,9 @@ class TradingDirector:
             end = ending(state)
         except Exception as error:  # whatever breaks costs this cycle and is told; the session and other symbols go on
             end = self._broken(error, view.symbol, timed_out=limit.expired())
+        known_as = CycleId(cycle_id)
         return CycleOutcome(
-            cycle_id=cycle_id,
+            cycle_id=known_as,
             symbol=view.symbol,
             ts_ns=view.as_of_ns,
             outcome=end.outcome,
@@ -118,8 +119,8 @@ class TradingDirector:
             proposal=end.proposal,
             source=end.source,
             revisions=max(0, trail.theses - 1),
-            decisions=trail.records(cycle_id, view.symbol, view.as_of_ns),
-            calls=trail.calls(cycle_id, view.symbol),
+            decisions=trail.records(known_as, view.symbol, view.as_of_ns),
+            calls=trail.calls(known_as, view.symbol),
         )
 
     def _broken(self, error: Exception, symbol: str, *, timed_out: bool) -> Ending:

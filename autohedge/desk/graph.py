@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -70,7 +70,7 @@ class Cycle:
     trail: Trail
 
 
-type_of_graph = CompiledStateGraph[CycleState, Cycle, CycleState, CycleState]
+DeskGraph = CompiledStateGraph[CycleState, Cycle, CycleState, CycleState]
 
 
 # ---------------------------------------------------------------- nodes
@@ -103,7 +103,9 @@ async def read_sentiment(state: CycleState, runtime: Runtime[Cycle]) -> dict[str
 async def assess_risk(state: CycleState, runtime: Runtime[Cycle]) -> dict[str, Any]:
     """The risk manager's verdict, after the veto in code."""
     cycle, thesis = runtime.context, _thesis(state)
-    forgotten = () if Step.RISK_MANAGER in thesis.route else ("risk_manager was not on the route; nothing is executed without it",)
+    forgotten = (
+        () if Step.RISK_MANAGER in thesis.route else ("risk_manager was not on the route; nothing is executed without it",)
+    )
     decision = await cycle.director.risk_manager.assess_risk(
         cycle.view, thesis, *_analysts(state), briefing=cycle.briefing, notes=forgotten
     )
@@ -169,7 +171,7 @@ def _risk_or_end(route: list[str]) -> str:
 
 
 @lru_cache(maxsize=1)
-def build_graph() -> type_of_graph:
+def build_graph() -> DeskGraph:
     """The compiled graph. It holds no agents and no state, so one serves every desk of the process."""
     graph = StateGraph(CycleState, context_schema=Cycle)
     for node in (write_thesis, analyze_market, read_sentiment, assess_risk, plan_execution):
@@ -183,7 +185,7 @@ def build_graph() -> type_of_graph:
     return graph.compile(name="desk")
 
 
-async def run_graph(graph: type_of_graph, cycle: Cycle) -> CycleState:
+async def run_graph(graph: DeskGraph, cycle: Cycle) -> CycleState:
     """One pass; returns the last state. Raises whatever a node raised."""
     max_revisions = cycle.director.max_revisions
     start = CycleState(
@@ -199,8 +201,8 @@ async def run_graph(graph: type_of_graph, cycle: Cycle) -> CycleState:
     )
     most_steps = _LONGEST_PATH * (1 + max_revisions) + 2
     with tracing_context(enabled=False):
-        state: Any = await graph.ainvoke(start, {"recursion_limit": most_steps}, context=cycle)
-    return state
+        state = await graph.ainvoke(start, {"recursion_limit": most_steps}, context=cycle)
+    return cast(CycleState, state)
 
 
 def ending(state: CycleState) -> Ending:

@@ -74,7 +74,7 @@ class TradingThesis(Said):
     direction: Direction = Field(description="Expected direction of the mid price over the next five minutes.")
     confidence: Frac = Field(description="Your confidence in that direction, 0 to 1.")
     route: Annotated[list[Step], Field(min_length=1, max_length=8)] = Field(
-        description="Who looks at it next: any of quant_analyst, sentiment_analyst, risk_manager, execution_agent; or only hold."
+        description="Who is next: any of quant_analyst, sentiment_analyst, risk_manager, execution_agent; or hold alone."
     )
     reason: Text = Field(description="Why this route, in one sentence.")
 

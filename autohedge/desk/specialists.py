@@ -50,9 +50,7 @@ class QuantAnalyst(Agent):
             return QuantOpinion(opinion=said, no_opinion_reason=None)
 
         opinions = {"thesis": _block("thesis", thesis)}
-        answer, input_hash = await self.ask(
-            QuantOpinion, briefing or self.briefing(view), opinions, check=check, rule=rule
-        )
+        answer, input_hash = await self.ask(QuantOpinion, briefing or self.briefing(view), opinions, check=check, rule=rule)
         return self.decision(answer.value.said, answer, input_hash)
 
 
@@ -76,9 +74,7 @@ class SentimentAnalyst(Agent):
             return SentimentOpinion(opinion=None, no_opinion_reason=SENTIMENT_RULES[self.spec.rule](view).reason)
 
         opinions = {"thesis": _block("thesis", thesis)}
-        answer, input_hash = await self.ask(
-            SentimentOpinion, briefing or self.briefing(view), opinions, check=check, rule=rule
-        )
+        answer, input_hash = await self.ask(SentimentOpinion, briefing or self.briefing(view), opinions, check=check, rule=rule)
         return self.decision(answer.value.said, answer, input_hash)
 
     def _abstained(self, reason: str) -> Decision[Abstention]:
@@ -179,4 +175,3 @@ class ExecutionAgent(Agent):
 
 def _block(name: str, said: Said | None) -> Data:
     return opinion_block(name, None if said is None else plain(said))
-

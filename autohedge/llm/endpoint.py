@@ -27,7 +27,7 @@ class Endpoint:
     key: str = field(repr=False)
 
     def without_key(self, body: bytes) -> bytes:
-        """`body` without the key: some endpoints repeat it in their errors. A key of a few letters is a placeholder, no secret."""
+        """`body` without the key: some endpoints repeat it in their errors. A very short one is a placeholder."""
         return body.replace(self.key.encode(), b"[key]") if len(self.key) >= 8 and self.key != _NO_KEY else body
 
 

@@ -11,10 +11,11 @@ Our own recordings of finer times, as a simulated market has them, write nanosec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
 from enum import Enum, auto
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -162,9 +163,7 @@ class LineParser:
         ts_event_ns = _venue_time_ns(data["E"]) if "E" in data else 0
         update_id = _id(data["lastUpdateId"])
         bids, asks = self._levels(data["bids"]), self._levels(data["asks"])
-        if any(worse[0] >= better[0] for better, worse in zip(bids, bids[1:], strict=False)) or any(
-            worse[0] <= better[0] for better, worse in zip(asks, asks[1:], strict=False)
-        ):
+        if not best_first(bids, asks):
             raise CorruptLine("the levels of the snapshot are not in order")
         return BookSnapshot(ts_event_ns, ts_init_ns, update_id, bids, asks)
 
@@ -180,6 +179,13 @@ class LineParser:
         if not min(made)[0]:
             raise CorruptLine("a price is zero")
         return made
+
+
+def best_first(bids: Sequence[Level], asks: Sequence[Level]) -> bool:
+    """Whether bids fall and asks rise strictly, as a snapshot's must."""
+    return all(worse[0] < better[0] for better, worse in pairwise(bids)) and all(
+        worse[0] > better[0] for better, worse in pairwise(asks)
+    )
 
 
 def _id(value: Any) -> int:
@@ -278,18 +284,27 @@ def instrument_of(line: bytes) -> Instrument | None:
 
 
 def _instrument(data: Mapping[str, Any]) -> Instrument:
-    texts = ("symbol", "base", "quote", "venue", "rules_as_of")
-    numbers = ("tick_size", "lot_size", "min_qty", "max_qty", "min_notional")
+    def text(name: str) -> str:
+        value = data[name]
+        if not isinstance(value, str):
+            raise CorruptLine(f"{name} is not a text")
+        return value
+
     try:
-        if not all(isinstance(data[name], str) for name in (*texts, *numbers)):
-            raise CorruptLine("a rule of the instrument is not a text")
-        most = data["max_notional"]
         return Instrument(
-            **{name: data[name] for name in texts},
-            **{name: Decimal(data[name]) for name in numbers},
-            max_notional=None if most is None else Decimal(most),
+            symbol=text("symbol"),
+            base=text("base"),
+            quote=text("quote"),
+            tick_size=Decimal(text("tick_size")),
+            lot_size=Decimal(text("lot_size")),
+            min_qty=Decimal(text("min_qty")),
+            max_qty=Decimal(text("max_qty")),
+            min_notional=Decimal(text("min_notional")),
+            max_notional=None if data["max_notional"] is None else Decimal(text("max_notional")),
+            venue=text("venue"),
+            rules_as_of=text("rules_as_of"),
         )
     except KeyError as error:
         raise CorruptLine(f"field {error} is missing") from error
-    except (ArithmeticError, TypeError, ConfigError) as error:
+    except (ArithmeticError, ConfigError) as error:
         raise CorruptLine(f"a rule of the instrument is not usable ({error})") from error

@@ -20,6 +20,7 @@ from autohedge.ports import FeedReport
 
 BATCH_EVENTS = 512
 MAX_EXAMPLES = 5
+MAX_EXAMPLE_CHARS = 80
 MAX_STEP_NS = 366 * 86_400 * 1_000_000_000
 """A receive time more than a year after the line before is damage: accepting it would make all that follows out of order."""
 
@@ -74,23 +75,24 @@ class RawRecordingFeed:
                     except CorruptLine as error:
                         if line.strip():  # an empty line holds nothing that could be lost
                             report.corrupt += 1
-                            add_example(report, file, f"{number}: {error}", line)
+                            text = line[:MAX_EXAMPLE_CHARS].decode("ascii", "replace")
+                            add_example(report, f"{file.name}:{number}: {error}", text)
                         continue
                     last_ns = ts_ns
                     report.messages += 1
                     report.rows += rows_of(event)
+                    report.rounded = parser.rounded
                     yield event
-                report.rounded = parser.rounded
 
 
 def described(files: Sequence[Path]) -> str:
-    """"replay of a.jsonl.gz" or "replay of 3 files, a.jsonl.gz … c.jsonl.gz"."""
+    """In words: "replay of a.jsonl.gz" or "replay of 3 files, a.jsonl.gz … c.jsonl.gz"."""
     first, last = files[0].name, files[-1].name
     return f"replay of {first}" if len(files) == 1 else f"replay of {len(files)} files, {first} … {last}"
 
 
-def add_example(report: FeedReport, file: Path, where_and_why: str, content: bytes) -> None:
-    """Keep one of the first examples of what could not be used, in printable characters."""
+def add_example(report: FeedReport, where_and_why: str, content: str) -> None:
+    """Keep one of the first examples of what could not be used: its beginning, in printable characters."""
     if len(report.examples) < MAX_EXAMPLES:
-        text = "".join(each if each.isprintable() else "?" for each in content[:80].decode("ascii", "replace"))
-        report.examples.append(f"{file.name}:{where_and_why}: {text}")
+        text = "".join(each if each.isascii() and each.isprintable() else "?" for each in content[:MAX_EXAMPLE_CHARS])
+        report.examples.append(f"{where_and_why}: {text}")

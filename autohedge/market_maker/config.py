@@ -117,7 +117,9 @@ class MarketMakingConfig(BaseModel):
     def _no_look_ahead(cls, value: Any) -> Any:
         """At zero latency quotes move before the trades that moved the market print, and a touch maker earns: refused."""
         if value in (0, "0", "0.0"):
-            raise ValueError("zero latency is look-ahead (quotes would move before the trades they answer); give more than 0 ms")
+            raise ValueError(
+                "zero latency is look-ahead (quotes would move before the trades they answer); give more than 0 ms"
+            )
         return value
 
     @model_validator(mode="before")

@@ -25,7 +25,9 @@ class AppendFile:
         except FileExistsError:
             raise ConfigError(f"{path} exists already and is never overwritten; use another run id or output folder") from None
         except OSError as error:
-            raise ConfigError(f"expected to create {path}: {error.strerror}; choose an output folder you may write to") from error
+            raise ConfigError(
+                f"expected to create {path}: {error.strerror}; choose an output folder you may write to"
+            ) from error
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self.path = path
         self._size = 0

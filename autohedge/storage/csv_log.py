@@ -116,7 +116,7 @@ def csv_name(symbols: Iterable[str], run_id: str) -> str:
 
 
 class CsvWriter:
-    """Writes the log of one run; each row survives the death of the process once its method returns."""
+    """Writes the log of one run. A row is made first and appended when the database has it; then it survives a kill."""
 
     __slots__ = ("_file", "_simulated")
 
@@ -130,14 +130,14 @@ class CsvWriter:
             self._file.discard()
             raise
 
-    def opening(self, record: OpeningRecord) -> None:
-        """Append the START row of a symbol."""
+    def opening_line(self, record: OpeningRecord) -> bytes:
+        """The START row of a symbol."""
         inventory = (plain(record.base), plain(record.quote), plain(record.total_value))
         cells = (START, plain(record.price), "0", *inventory, "", "0", "", "", "", "", protected(record.symbol))
-        self._append(record.ts_ns, cells)
+        return self._row(record.ts_ns, cells)
 
-    def fill(self, record: FillRecord) -> None:
-        """Append the row of a fill."""
+    def fill_line(self, record: FillRecord) -> bytes:
+        """The row of a fill; `StorageError` if it holds what a log cannot say."""
         cells = (
             event_type(record.side),
             plain(record.price),
@@ -153,10 +153,14 @@ class CsvWriter:
             protected(record.reason),
             protected(record.symbol),
         )
-        self._append(record.ts_ns, cells)
+        return self._row(record.ts_ns, cells)
 
-    def _append(self, ts_ns: int, cells: tuple[str, ...]) -> None:
-        self._file.append(_line((timestamp(ts_ns), *cells, self._simulated)))
+    def _row(self, ts_ns: int, cells: tuple[str, ...]) -> bytes:
+        return _line((timestamp(ts_ns), *cells, self._simulated))
+
+    def append(self, line: bytes) -> None:
+        """Write a row; `StorageError`, with the file as it was, if that fails."""
+        self._file.append(line)
 
     def close(self) -> None:
         """Release the file; may be called twice."""

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from autohedge.domain.ids import RunId
-from autohedge.domain.mandate import MandateProposal
 from autohedge.domain.records import (
     CycleOutcome,
-    DecisionRecord,
     FillRecord,
     MandateRecord,
-    ModelCallRecord,
     OpeningRecord,
     OrderEventRecord,
     OrderRecord,
@@ -37,18 +35,18 @@ from autohedge.ports import Clock
 from autohedge.storage.append_file import AppendFile
 from autohedge.storage.csv_log import CsvWriter, csv_name
 from autohedge.storage.database import database_folder
-from autohedge.storage.encoding import clean_text, plain, to_json
-from autohedge.storage.stream import (
-    STREAM_NAME,
+from autohedge.storage.encoding import clean_text, from_json, to_json
+from autohedge.storage.rows import (
+    call_values,
+    cycle_values,
+    decision_values,
     flat_fill,
-    flat_line,
     flat_opening,
     flat_order,
     flat_order_event,
     flat_quote_state,
-    mandate_line,
-    plain_mandate,
 )
+from autohedge.storage.stream import STREAM_NAME, flat_line, mandate_line
 from autohedge.storage.tables import (
     CycleRow,
     DecisionRow,
@@ -65,6 +63,8 @@ from autohedge.storage.writer import Statement, TransactionWriter
 
 RUN_FILE_NAME = "run.json"
 """The file in a run's folder that says what the run was asked to do."""
+
+_FINISHED = "the run is finished; its ledger takes no more records"
 
 
 class RunKind(StrEnum):
@@ -153,16 +153,19 @@ class RunLedger:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"expected to make the folder {run_dir}: {error.strerror}; choose another output folder") from error
+            raise ConfigError(
+                f"expected to make the folder {run_dir}: {error.strerror}; choose another output folder"
+            ) from error
         csv_path = run_dir / csv_name(run.symbols, run.run_id)
         with ExitStack() as undo:
+            undo.callback(_remove_if_empty, run_dir)
             about = AppendFile(run_dir / RUN_FILE_NAME)
             undo.callback(about.discard)
             stream = AppendFile(run_dir / STREAM_NAME)
             undo.callback(stream.discard)
             csv_log = CsvWriter(csv_path, simulated=run.simulated)
             undo.callback(csv_log.discard)
-            about.append(_about(run).encode())
+            about.append(_about(run, row))
             writer = TransactionWriter(engine)
             undo.callback(writer.close)
             try:
@@ -183,10 +186,9 @@ class RunLedger:
 
     def opening(self, record: OpeningRecord) -> None:
         """The first row of a symbol; durable on return, in the database and in the CSV log."""
-        values = flat_opening(record)
-        self._add(self._into_openings, values, "opening", OpeningRecord._fields)
-        self._commit_rows()
-        self._log(self._csv.opening, record)
+        csv_line = self._csv.opening_line(record)
+        self._add(self._into_openings, flat_opening(record), "opening", OpeningRecord._fields)
+        self._commit_with(csv_line)
 
     def order(self, record: OrderRecord) -> None:
         """An intent or a denial; durable after `commit`."""
@@ -202,21 +204,20 @@ class RunLedger:
 
     def fill(self, record: FillRecord) -> None:
         """A fill, with all records before it; durable on return, in the database and in the CSV log."""
-        values = flat_fill(record)
-        self._add(self._into_fills, values, "fill", FillRecord._fields)
-        self._commit_rows()
-        self._log(self._csv.fill, record)
+        csv_line = self._csv.fill_line(record)
+        self._add(self._into_fills, flat_fill(record), "fill", FillRecord._fields)
+        self._commit_with(csv_line)
 
     def cycle(self, outcome: CycleOutcome, mandate: MandateRecord) -> None:
         """A desk cycle with its decisions, calls and mandate, and all records before it; durable on return."""
         self._refuse_if_ended()
         seq = self._seq + 1
         place = (self._run_id, seq)
-        rows: list[Statement] = [(self._into_cycles, place + _cycle_values(outcome, mandate))]
+        rows: list[Statement] = [(self._into_cycles, place + cycle_values(outcome, mandate))]
         for number, decision in enumerate(outcome.decisions, start=1):
-            rows.append((self._into_decisions, place + _decision_values(number, decision)))
+            rows.append((self._into_decisions, place + decision_values(number, decision)))
         for number, call in enumerate(outcome.calls, start=1):
-            rows.append((self._into_model_calls, place + _call_values(number, call, outcome.ts_ns)))
+            rows.append((self._into_model_calls, place + call_values(number, call, outcome.ts_ns)))
         line = mandate_line(seq, mandate)
         self._seq = seq
         self._rows += rows
@@ -226,9 +227,8 @@ class RunLedger:
     def commit(self) -> None:
         """Make all records so far durable: one transaction, then their lines in the stream."""
         self._refuse_if_ended()
-        if self._lines:
-            self._commit_rows()
-            self._write_lines()
+        if self._rows:
+            self._commit_with(None)
 
     def finish(self, status: RunStatus, summary: Mapping[str, Any], note: str = "") -> None:
         """Commit what is left, note how the run ended, and release the files; nothing can be recorded afterwards.
@@ -269,32 +269,81 @@ class RunLedger:
         self._rows.append((into, (self._run_id, seq, *values)))
         self._lines.append(line)
 
-    def _commit_rows(self) -> None:
+    def _commit_with(self, csv_line: bytes | None) -> None:
+        """Database, then CSV log, then stream; the first failure ends the ledger."""
         rows, self._rows = self._rows, []
-        try:
-            self._writer.write(rows)
-        except BaseException as error:
-            self._end(error)
-            raise
-
-    def _log[R](self, append: Any, record: R) -> None:
-        raise NotImplementedError
-
-    def _write_lines(self) -> None:
         lines, self._lines = self._lines, []
         try:
+            self._writer.write(rows)
+            if csv_line is not None:
+                self._csv.append(csv_line)
             self._stream.append(b"".join(lines))
         except BaseException as error:
-            self._end(error)
+            self._ended = f"the ledger of run {self._run_id} failed before ({error}); nothing more is recorded"
             raise
-
-    def _end(self, error: BaseException) -> None:
-        self._ended = f"the ledger of run {self._run_id} failed before ({error}); nothing more is recorded"
-        self._lines.clear()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
             raise StorageError(self._ended)
 
 
-_FINISHED = "the run is finished; its ledger takes no more records"
+def _run_row(engine: Engine, run_dir: Path, run: RunInfo, clock: Clock) -> dict[str, Any]:
+    settings_json = to_json(dict(run.settings), sort_keys=True)
+    return {
+        "run_id": run.run_id,
+        "kind": run.kind.value,
+        "status": RunStatus.RUNNING.value,
+        "started_wall_ns": clock.now_ns(),
+        "ended_wall_ns": None,
+        "settings_json": settings_json,
+        "settings_hash": hashlib.sha256(settings_json.encode()).hexdigest(),
+        "market_json": to_json(dict(run.market), sort_keys=True),
+        "market_fingerprint": run.market_fingerprint,
+        "symbols_json": to_json(list(run.symbols)),
+        "simulated": run.simulated,
+        "seed": run.seed,
+        "version": run.version,
+        "folder": _folder_text(engine, run_dir),
+        "summary_json": None,
+        "note": clean_text(run.note),
+    }
+
+
+def _folder_text(engine: Engine, run_dir: Path) -> str:
+    """Relative to the database where the folder is below it, so that an output folder can be moved."""
+    home, folder = database_folder(engine), run_dir.absolute()
+    return str(folder.relative_to(home) if home is not None and folder.is_relative_to(home) else folder)
+
+
+def _refuse_known(engine: Engine, run_id: str) -> None:
+    runs = table_of(RunRow)
+    try:
+        with engine.connect() as connection:
+            known = connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first()
+    except SQLAlchemyError as error:
+        raise StorageError(f"cannot read the ledger: {error}") from error
+    if known:
+        raise ConfigError(f"run {run_id} is in the ledger already; a run is recorded once, use another run id")
+
+
+def _about(run: RunInfo, row: dict[str, Any]) -> bytes:
+    """The run's own account of what it was asked to do, for people and tools without SQL."""
+    about = {
+        "run_id": run.run_id,
+        "kind": run.kind.value,
+        "version": run.version,
+        "symbols": list(run.symbols),
+        "simulated": run.simulated,
+        "seed": run.seed,
+        "started_wall_ns": str(row["started_wall_ns"]),
+        "settings_hash": row["settings_hash"],
+        "settings": from_json(row["settings_json"]),
+        "market_fingerprint": run.market_fingerprint,
+        "market": from_json(row["market_json"]),
+    }
+    return orjson.dumps(about, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import zip_longest
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
 import orjson
 
-from autohedge.domain.mandate import Mandate
 from autohedge.domain.records import (
     CycleOutcome,
     FillRecord,
@@ -27,84 +25,19 @@ from autohedge.domain.records import (
     QuoteStateRecord,
 )
 from autohedge.errors import ConfigError, StorageError
-from autohedge.storage.encoding import clean_text, plain
+from autohedge.storage.rows import (
+    flat_fill,
+    flat_opening,
+    flat_order,
+    flat_order_event,
+    flat_quote_state,
+    plain_mandate,
+)
 
 STREAM_NAME = "events.jsonl"
 """The file name of the stream in a run's folder."""
 
 CanonicalRecord = OpeningRecord | OrderRecord | OrderEventRecord | FillRecord | MandateRecord | QuoteStateRecord
-FlatRecord = OpeningRecord | OrderRecord | OrderEventRecord | FillRecord | QuoteStateRecord
-
-
-# --- records as plain values: a database row and a line are made from the same ones --------------------------------------
-
-
-def flat_opening(record: OpeningRecord) -> tuple[Any, ...]:
-    """The record's fields in order, as plain values; likewise below."""
-    symbol, ts_ns, price, base, quote, total_value = record
-    return symbol, ts_ns, plain(price), plain(base), plain(quote), plain(total_value)
-
-
-def flat_order(record: OrderRecord) -> tuple[Any, ...]:
-    """An order or a denial."""
-    symbol, ts_ns, order_id, side, kind, price, size, post_only, state, reason, detail, mandate_id, source = record
-    price_text = None if price is None else plain(price)
-    texts = (state.value, clean_text(reason), clean_text(detail), mandate_id, str(source))
-    return symbol, ts_ns, order_id, side, kind, price_text, plain(size), post_only, *texts
-
-
-def flat_order_event(record: OrderEventRecord) -> tuple[Any, ...]:
-    """A change of an order."""
-    symbol, ts_ns, order_id, event, state, detail = record
-    return symbol, ts_ns, order_id, str(event), state.value, clean_text(detail)
-
-
-def flat_fill(record: FillRecord) -> tuple[Any, ...]:
-    """A fill with the inventory after it."""
-    return (
-        record.symbol,
-        record.ts_ns,
-        record.trade_id,
-        record.client_order_id,
-        record.side,
-        plain(record.price),
-        plain(record.size),
-        plain(record.fee),
-        record.fee_asset,
-        record.liquidity.value,
-        plain(record.base_after),
-        plain(record.quote_after),
-        plain(record.total_value),
-        record.mandate_id,
-        str(record.decision_source),
-        clean_text(record.reason),
-    )
-
-
-def flat_quote_state(record: QuoteStateRecord) -> tuple[Any, ...]:
-    """Quoting began or stopped."""
-    symbol, ts_ns, side, quoting, reason = record
-    return symbol, ts_ns, side, quoting, clean_text(reason)
-
-
-def plain_mandate(mandate: Mandate) -> dict[str, Any]:
-    """A mandate without the words it was given with; nanoseconds as strings. `StorageError` for a number that is not finite."""
-    numbers = (mandate.spread_multiplier, mandate.inventory_bias, mandate.size_multiplier)
-    if not all(map(isfinite, numbers)):
-        raise StorageError(f"expected finite numbers in mandate {mandate.mandate_id}, found {numbers}")
-    return {
-        "mandate_id": mandate.mandate_id,
-        "cycle_id": mandate.cycle_id,
-        "spread_multiplier": mandate.spread_multiplier,
-        "inventory_bias": mandate.inventory_bias,
-        "size_multiplier": mandate.size_multiplier,
-        "regime": mandate.regime.value,
-        "risk_level": mandate.risk_level.value,
-        "effective_ns": str(mandate.effective_ns),
-        "valid_until_ns": str(mandate.valid_until_ns),
-        "source": str(mandate.source),
-        "clamps": [clamped._asdict() for clamped in mandate.clamps],
-    }
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------------

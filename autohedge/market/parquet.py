@@ -1,0 +1,218 @@
+"""Replay of a flattened recording: one Parquet row per level change, quote side or trade, in order of arrival.
+
+Columns: `local_ts_ns`, `exch_ts_ms` (0 = not known), `kind` (S snapshot, D diff, Q quote side, T trade), `side` (+1 bid or
+buyer, −1 ask or seller), `px_e8`, `qty_e8` (whole 1e-8), `id_first`, `id_last`.
+
+All rows of one venue message become one event. A message's rows are together, with the same kind, times and ids, bids before
+asks; a trade is one row, a quote one of each side. So a bid after an ask, or another trade, begins the next message even when
+everything else is equal. Promise and refusals are those of `autohedge.market.raw`; Parquet needs polars, which is an extra.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.market_data import BookDelta, BookSnapshot, MarketEvent, Side, TopOfBook, Trade, rows_of
+from autohedge.errors import ConfigError, MarketDataError
+from autohedge.market.binance import CorruptLine, best_first
+from autohedge.market.exact import MAX_STEPS
+from autohedge.market.raw import BATCH_EVENTS, MAX_STEP_NS, add_example, described
+from autohedge.ports import FeedReport
+
+if TYPE_CHECKING:
+    import polars
+
+COLUMNS = ("local_ts_ns", "exch_ts_ms", "kind", "side", "px_e8", "qty_e8", "id_first", "id_last")
+SLICE_ROWS = 131_072
+"""Rows in memory at a time; also the most that one message may have."""
+
+_E8 = Decimal(10**8)
+_MAX_MS = 2**63 // 1_000_000 - 1
+
+
+class ParquetRecordingFeed:
+    """A `MarketFeed` over one flattened recording.
+
+    Raises `ConfigError` without polars, `MarketDataError` for a file that is missing, damaged or laid out differently, or an
+    instrument with a tick or lot that is not a whole number of 1e-8.
+    """
+
+    def __init__(self, file: Path, instrument: Instrument, *, simulated: bool = False) -> None:
+        self.instrument = instrument
+        self.simulated = simulated
+        self.description = described([file])
+        self.report = FeedReport()
+        self._file = file
+        self._tick_e8 = _whole_e8(instrument.tick_size, "tick", instrument.symbol)
+        self._lot_e8 = _whole_e8(instrument.lot_size, "lot", instrument.symbol)
+        self._rows = _scan(file)
+
+    def has_snapshot(self) -> bool:
+        """Whether there is any book snapshot to begin from."""
+        pl = _polars()
+        return bool(_collected(self._rows.filter(pl.col("kind") == "S").head(1), self._file).height)
+
+    async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
+        """Events, some hundreds at a time; other tasks get their turn between batches. Raises `MarketDataError`."""
+        batch: list[MarketEvent] = []
+        for event in self._events():
+            batch.append(event)
+            if len(batch) >= BATCH_EVENTS:
+                yield batch
+                batch = []
+                await asyncio.sleep(0)
+        if batch:
+            yield batch
+
+    def _events(self) -> Iterator[MarketEvent]:
+        report = self.report
+        last_ns: int | None = None
+        for row, message in self._messages():
+            try:
+                event = self._event(message)
+                ts_ns = event.ts_init_ns
+                if last_ns is None:
+                    last_ns = ts_ns
+                if ts_ns > last_ns + MAX_STEP_NS:
+                    raise CorruptLine("the receive time is more than a year after the message before")
+            except CorruptLine as error:
+                report.corrupt += 1
+                kind, *numbers = message[0]
+                add_example(report, f"{self._file.name}: row {row}: {error}", f"{kind} {numbers}")
+                continue
+            if ts_ns < last_ns:
+                report.out_of_order += 1
+                continue
+            last_ns = ts_ns
+            report.messages += 1
+            report.rows += rows_of(event)
+            yield event
+
+    def _messages(self) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+        """Rows grouped into messages, with the number of the first one."""
+        offset = 0
+        while True:
+            frame = _collected(self._rows.slice(offset, SLICE_ROWS), self._file)
+            starts: list[int] = _begins_message(frame).arg_true().to_list()
+            is_last = frame.height < SLICE_ROWS
+            if is_last:
+                starts.append(frame.height)
+            elif len(starts) < 2:
+                raise MarketDataError(
+                    f"{self._file}: a message of more than {SLICE_ROWS} rows at row {offset}; not a recording"
+                )
+            rows = frame.rows()
+            for start, end in pairwise(starts):
+                yield offset + start, rows[start:end]
+            if is_last:
+                return
+            offset += starts[-1]  # the last message of a slice may go on in the next one
+
+    def _event(self, rows: list[tuple[Any, ...]]) -> MarketEvent:
+        kind, side, ts_init_ns, ts_event_ms, first, last, *_ = rows[0]
+        if any(value is None for row in rows for value in row):
+            raise CorruptLine("a value is missing")
+        if ts_init_ns < 0 or not 0 <= ts_event_ms <= _MAX_MS:
+            raise CorruptLine("a time is out of range")
+        if not 0 <= first <= last:
+            raise CorruptLine("the ids are not in order")
+        ts_event_ns = ts_event_ms * 1_000_000
+        levels = [self._level(row) for row in rows]
+        bids = tuple(level for level, row in zip(levels, rows, strict=True) if row[1] > 0)
+        asks = tuple(level for level, row in zip(levels, rows, strict=True) if row[1] < 0)
+        if kind == "D":
+            if any(not price for price, _ in levels):
+                raise CorruptLine("a price is zero")
+            return BookDelta(ts_event_ns, ts_init_ns, first, last, bids, asks)
+        if kind == "S":
+            if any(not price for price, _ in levels) or not best_first(bids, asks):
+                raise CorruptLine("the levels of the snapshot are not in order")
+            return BookSnapshot(ts_event_ns, ts_init_ns, last, bids, asks)
+        if any((not price) != (not lots) for price, lots in levels):
+            raise CorruptLine("price is zero or size less than a lot")
+        if kind == "Q":
+            if len(bids) != 1 or len(asks) != 1:
+                raise CorruptLine("a quote needs one bid and one ask")
+            return TopOfBook(ts_event_ns, ts_init_ns, last, *bids[0], *asks[0])
+        if kind == "T":
+            if not levels[0][0]:
+                raise CorruptLine("price is zero or size less than a lot")
+            return Trade(ts_event_ns, ts_init_ns, last, *levels[0], Side(side))
+        raise CorruptLine("the kind is none of S, D, Q, T")
+
+    def _level(self, row: tuple[Any, ...]) -> tuple[int, int]:
+        side, price_e8, size_e8 = row[1], row[6], row[7]
+        if side not in (1, -1):
+            raise CorruptLine("the side is neither 1 nor -1")
+        ticks, off_grid = divmod(price_e8, self._tick_e8)
+        lots, rest = divmod(size_e8, self._lot_e8)
+        if off_grid:
+            raise CorruptLine(f"price is not a multiple of {self.instrument.tick_size}")
+        if not 0 <= ticks <= MAX_STEPS or not 0 <= lots <= MAX_STEPS:
+            raise CorruptLine("price or size out of range")
+        if rest:
+            self.report.rounded += 1
+        return ticks, lots
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError as error:
+        raise ConfigError("Parquet recordings need polars, which is not installed: run  pip install -e '.[parquet]'") from error
+    return polars
+
+
+def _whole_e8(step: Decimal, name: str, symbol: str) -> int:
+    units = step * _E8
+    if units != units.to_integral_value():
+        raise MarketDataError(f"{symbol}: a {name} of {step} is not a whole number of 1e-8, which this Parquet layout needs")
+    return int(units)
+
+
+def _scan(file: Path) -> polars.LazyFrame:
+    pl = _polars()
+    try:
+        frame: polars.LazyFrame = pl.scan_parquet(file, glob=False)
+        schema = frame.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise MarketDataError(f"{file}: cannot be read as Parquet ({_first_line(error)})") from error
+    missing = [name for name in COLUMNS if name not in schema]
+    if missing:
+        raise MarketDataError(
+            f"{file}: not a flattened recording: column {', '.join(missing)} missing; found {list(schema)[:12]}"
+        )
+    wrong = [name for name in COLUMNS if name != "kind" and not schema[name].is_integer()]
+    if wrong:
+        raise MarketDataError(f"{file}: not a flattened recording: expected whole numbers in {', '.join(wrong)}")
+    order = ("kind", "side", "local_ts_ns", "exch_ts_ms", "id_first", "id_last", "px_e8", "qty_e8")
+    return frame.select(pl.col(name).cast(pl.String if name == "kind" else pl.Int64) for name in order)
+
+
+def _collected(frame: polars.LazyFrame, file: Path) -> polars.DataFrame:
+    pl = _polars()
+    try:
+        collected: polars.DataFrame = frame.collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise MarketDataError(f"{file}: Parquet data are damaged or truncated ({_first_line(error)})") from error
+    return collected
+
+
+def _begins_message(frame: polars.DataFrame) -> polars.Series:
+    pl = _polars()
+    same = ("kind", "local_ts_ns", "exch_ts_ms", "id_first", "id_last")
+    changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in same)
+    bid_after_ask = (pl.col("side") > 0) & (pl.col("side").shift() < 0)
+    first = pl.int_range(pl.len()) == 0
+    begins = (first | changes | bid_after_ask | (pl.col("kind") == "T")).fill_null(value=True)
+    return frame.select(begins.alias("begins"))["begins"]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

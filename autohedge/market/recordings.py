@@ -1,0 +1,216 @@
+"""Finding and opening recordings: which files a path means, of which instrument, and whether they can be replayed at all.
+
+A path is a recording file, a folder of them, or a folder with one sub-folder per symbol (`BTC-USDT`, `btcusdt`). Raw files
+of one folder are one session in the order of their names; a Parquet file counts only if it is named or alone. Several symbols
+may lie in one folder, one per file: whose a file is, its lines say.
+
+Refused before anything is replayed, with `MarketDataError`: what is missing, empty, truncated, of another format or symbol,
+and a recording without any book snapshot, because updates without a beginning never become a book.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from autohedge.domain.instrument import Instrument
+from autohedge.domain.market_data import BookSnapshot
+from autohedge.errors import MarketDataError
+from autohedge.market.binance import CorruptLine, LineParser, Skip, instrument_of, symbol_code
+from autohedge.market.instruments import SIMULATED_VENUE, symbol_of_code
+from autohedge.market.lines import SUFFIXES, lines_of
+from autohedge.market.parquet import ParquetRecordingFeed
+from autohedge.market.raw import RawRecordingFeed
+from autohedge.ports import MarketFeed
+
+PARQUET = ".parquet"
+EXPECTED = "expected *.jsonl.gz, *.jsonl or *.parquet"
+
+_HEAD_LINES = 1_000
+_SYMBOL_FIELD = re.compile(rb'"s"\s*:\s*"([A-Za-z0-9.\-]{1,31})"')
+_NAME_PARTS = re.compile(r"[^A-Z0-9.]+")
+_SNAPSHOT_MARK = b'"lastUpdateId"'
+
+
+def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
+    """The feed that replays `symbol` from `path`; everything that can be known to be wrong is refused here.
+
+    Raises `MarketDataError`; `ConfigError` where a Parquet file needs polars and it is not installed.
+    """
+    files = _files_of(path, symbol)
+    recorded = _named_instrument(files)
+    simulated = recorded is not None and recorded.venue == SIMULATED_VENUE
+    if files[0].suffix == PARQUET:
+        feed = ParquetRecordingFeed(files[0], instrument, simulated=simulated)
+        if not feed.has_snapshot():
+            raise _not_synchronisable(path)
+        return feed
+    _require_snapshot(path, files, instrument)
+    return RawRecordingFeed(files, instrument, simulated=simulated)
+
+
+def recorded_instrument(path: Path, symbol: str | None = None) -> Instrument | None:
+    """The instrument, rules included, that a recording names itself (those made by AutoHedge do); else None.
+
+    A recording of several symbols names one only when `symbol` says which. Raises `MarketDataError` as `open_replay` does.
+    """
+    if symbol is not None:
+        return _named_instrument(_files_of(path, symbol))
+    named = {each for file in _all_files(path) if (each := _named_instrument([file])) is not None}
+    return named.pop() if len(named) == 1 else None
+
+
+def symbol_of(path: Path) -> str | None:
+    """The one symbol that a recording is of, as far as it can be told; None when it cannot or there are several.
+
+    From what the recording says of itself, else the symbols in its lines, else the names of its files, matched with the known
+    instruments. Raises `MarketDataError` when there is no recording at `path`.
+    """
+    named = recorded_instrument(path)
+    if named is not None:
+        return named.symbol
+    codes: set[str] = set()
+    for file in _all_files(path):
+        codes |= _codes_in(file) or {part for part in _name_parts(file) if symbol_of_code(part)}
+    return symbol_of_code(codes.pop()) if len(codes) == 1 else None
+
+
+def fingerprint(path: Path) -> str:
+    """sha256, in hex, over the names (below `path`) and contents of the recording files at `path`.
+
+    Raises `MarketDataError` when there is no recording or it cannot be read.
+    """
+    digest = sha256()
+    for file in _all_files(path):
+        name = file.name if file == path else file.relative_to(path).as_posix()
+        try:
+            with file.open("rb") as opened:
+                content = file_digest(opened, "sha256").hexdigest()
+        except OSError as error:
+            raise MarketDataError(f"{file}: cannot be read ({error.strerror or error})") from error
+        digest.update(f"{name}\n{content}\n".encode())
+    return digest.hexdigest()
+
+
+# --- which files -------------------------------------------------------------------------------------------------------
+
+
+def _all_files(path: Path) -> list[Path]:
+    """The recording files that a path means, whatever their symbol."""
+    if not path.exists():
+        raise MarketDataError(f"{path}: no such file or folder; expected a recording")
+    if not path.is_dir():
+        if not _is_raw(path) and path.suffix != PARQUET:
+            raise MarketDataError(f"{path}: not a recording; {EXPECTED}")
+        return [path]
+    files = _files_in(path) or [file for folder in _symbol_folders(path) for file in _files_in(folder)]
+    if not files:
+        raise MarketDataError(f"{path}: no recording in this folder; {EXPECTED}")
+    return files
+
+
+def _files_of(path: Path, symbol: str) -> list[Path]:
+    """The files of one symbol: raw ones in the order of their names, or one Parquet file."""
+    code = symbol_code(symbol)
+    codes = {file: _codes_in(file) for file in _all_files(path)}
+    files = [file for file in codes if not codes[file] or code in codes[file]]
+    if not files:
+        found = ", ".join(sorted(set().union(*codes.values())))
+        raise MarketDataError(f"{path}: expected a recording of {symbol}, found lines of {found}")
+    if files[0].suffix == PARQUET and len(files) > 1:
+        raise MarketDataError(f"{path}: several Parquet files ({', '.join(file.name for file in files)}); name one of them")
+    return files
+
+
+def _symbol_folders(folder: Path) -> list[Path]:
+    """The sub-folders named after the symbol of the recordings in them."""
+    folders = sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: each.name)
+    return [each for each in folders if any(_folded(each.name) in map(_folded, _codes_in(file)) for file in _files_in(each))]
+
+
+def _folded(name: str) -> str:
+    """BTC-USDT, btc_usdt and btcusdt are all BTCUSDT."""
+    return re.sub(r"[-_/]", "", name).upper()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Raw files by name, or Parquet files where there are no raw ones."""
+    try:
+        files = sorted((each for each in folder.iterdir() if each.is_file()), key=lambda each: each.name)
+    except OSError as error:
+        raise MarketDataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    return [file for file in files if _is_raw(file)] or [file for file in files if file.suffix == PARQUET]
+
+
+def _is_raw(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES)
+
+
+def _name_parts(file: Path) -> list[str]:
+    return _NAME_PARTS.split(file.name.upper().removesuffix(".GZ"))
+
+
+# --- what is in them ---------------------------------------------------------------------------------------------------
+
+
+def _head(file: Path) -> list[bytes]:
+    head: list[bytes] = []
+    for lines in lines_of(file):
+        head += lines
+        if len(head) >= _HEAD_LINES:
+            break
+    return head
+
+
+def _codes_in(file: Path) -> set[str]:
+    """The symbols, in the venue's spelling, of a file's first lines; of a Parquet file the known ones in its name."""
+    if file.suffix == PARQUET:
+        return {part for part in _name_parts(file) if symbol_of_code(part)}
+    return {code.decode().upper() for line in _head(file) for code in _SYMBOL_FIELD.findall(line)}
+
+
+def _named_instrument(files: Sequence[Path]) -> Instrument | None:
+    if files[0].suffix == PARQUET:
+        return None
+    first_lines = next(lines_of(files[0]))
+    try:
+        return instrument_of(first_lines[0]) if first_lines else None
+    except CorruptLine as error:
+        raise MarketDataError(f"{files[0]}:1: the instrument of the recording cannot be read: {error}") from error
+
+
+def _require_snapshot(path: Path, files: Sequence[Path], instrument: Instrument) -> None:
+    """Read all files to their ends, which finds truncated ones, and see to it that there is a snapshot and any event."""
+    parser = LineParser(instrument)
+    found = False
+    readable = False
+    for file in files:
+        for lines in lines_of(file):
+            if found:
+                continue
+            for line in lines:
+                if _SNAPSHOT_MARK in line or not readable:
+                    event = _parsed(parser, line)
+                    readable = readable or event is not None
+                    found = found or isinstance(event, BookSnapshot)
+    if not readable:
+        raise MarketDataError(f"{path}: no line is '<receive time, ns> <JSON of the exchange>'; not a recording")
+    if not found:
+        raise _not_synchronisable(path)
+
+
+def _parsed(parser: LineParser, line: bytes) -> object | None:
+    try:
+        event = parser.parse(line)
+    except CorruptLine:
+        return None  # the feed counts it
+    return None if event is Skip.FOREIGN else event
+
+
+def _not_synchronisable(path: Path) -> MarketDataError:
+    return MarketDataError(
+        f"{path}: no book snapshot in this recording, so its updates cannot be synchronised; "
+        "add the file with the snapshot that comes before it"
+    )

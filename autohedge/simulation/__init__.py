@@ -1,0 +1,1 @@
+"""Simulated trading: the matching core that paper and backtest share, its models, and a seeded artificial market."""
