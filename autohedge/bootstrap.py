@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,25 +55,31 @@ REPLAY_VENUE = "binance"
 """The venue whose rules hold for recordings in its raw format."""
 
 
-def build_desk(settings: Settings, clock: Clock, environ: Mapping[str, str], client: ModelClient | None = None) -> Desk:
-    """The desk of agents, with a model only when one is named."""
+def build_model_client(settings: Settings, environ: Mapping[str, str]) -> ModelClient | None:
+    """The client of the named model; None when none is named, whatever keys the environment holds."""
+    if settings.model.name is None:
+        return None
+    from autohedge.llm.openai_client import OpenAIModelClient
+
+    return OpenAIModelClient(
+        base_url=settings.model.base_url,
+        api_key=environ.get("OPENAI_API_KEY"),
+        name=settings.model.name,
+        schema_mode=settings.model.schema_mode,
+    )
+
+
+def build_desk(settings: Settings, clock: Clock, client: ModelClient | None) -> Desk:
+    """The desk of agents over `client`, or over the rules alone."""
     from autohedge.desk.desk import LangGraphDesk
-    from autohedge.llm.catalog import load_catalog
+    from autohedge.llm.catalog import AgentCatalog, load_catalog
     from autohedge.llm.ladder import Ladder, RetryPolicy
 
     catalog = load_catalog(settings.agents_dir, settings.prompts_dir, settings.model.name)
     deadline_s = settings.desk.agent_deadline_s
     if deadline_s is not None:
-        catalog = catalog.with_deadline(deadline_s)
-    if client is None and settings.model.name is not None:
-        from autohedge.llm.openai_client import OpenAIModelClient
-
-        client = OpenAIModelClient(
-            base_url=settings.model.base_url,
-            api_key=environ.get("OPENAI_API_KEY"),
-            name=settings.model.name,
-            schema_mode=settings.model.schema_mode,
-        )
+        agents = {role: replace(agent, deadline_s=deadline_s) for role, agent in catalog.agents.items()}
+        catalog = AgentCatalog(agents)
     retry = RetryPolicy(
         max_attempts=settings.model.max_attempts,
         wait_initial_s=settings.model.wait_initial_s,
@@ -107,6 +113,7 @@ class Plan:
     cycles: int | None
     feeds: tuple[MarketFeed, ...]
     desk: Desk
+    model_client: ModelClient | None
     clock: Clock
     market_fingerprint: str
     openings: dict[str, Opening]
@@ -234,6 +241,8 @@ class Run:
         try:
             await self.session.close()
         finally:
+            if self.plan.model_client is not None:
+                await self.plan.model_client.aclose()
             for recorder in self.recorders:
                 recorder.close()
         summary = self.summary()
@@ -275,7 +284,7 @@ def prepare(
     """
     clock = clock or SystemClock()
     environ = os.environ if environ is None else environ
-    instruments = _instruments(settings)
+    instruments = instruments_of(settings)
     cycles = settings.desk.cycles
     if settings.replay_path is None and not open_end and cycles is None:
         cycles = SIM_CYCLES
@@ -288,13 +297,16 @@ def prepare(
             _check_empty_of_recordings(_recording_dir(settings, each))
     for each in instruments:
         _check_capital(lane_config(settings, each), each)
-    desk = desk or build_desk(settings, clock, environ, model_client)
+    if desk is None:
+        model_client = model_client or build_model_client(settings, environ)
+        desk = build_desk(settings, clock, model_client)
     return Plan(
         settings=settings,
         kind=kind,
         cycles=cycles,
         feeds=feeds,
         desk=desk,
+        model_client=model_client,
         clock=clock,
         market_fingerprint=fingerprint(settings.replay_path) if settings.replay_path is not None else "",
         openings={each.symbol: _opening(settings, each, openings) for each in instruments},
@@ -308,7 +320,8 @@ def lane_config(settings: Settings, instrument: Instrument) -> MarketMakingConfi
     return settings.maker.model_copy(update={"trading_pair": instrument.symbol, "total_capital": capital})
 
 
-def _instruments(settings: Settings) -> list[Instrument]:
+def instruments_of(settings: Settings) -> list[Instrument]:
+    """The instruments of the symbols on this market; `ConfigError` if one is unknown or they do not share a quote currency."""
     if settings.replay_path is None:
         found = [simulated_instrument(symbol) for symbol in settings.symbols]
     else:

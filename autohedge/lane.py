@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from autohedge.domain.ids import IdFactory
 from autohedge.domain.instrument import Instrument
@@ -87,10 +87,22 @@ class Counts:
     quoted: int = 0
     quote_distance_bps_sum: float = 0.0
     market_spread_ticks_sum: int = 0
-    quoting_ns: int = 0
+    bid_up_ns: int = 0
+    ask_up_ns: int = 0
     denied_by: dict[str, int] = field(default_factory=dict)
     rejected_by: dict[str, int] = field(default_factory=dict)
     withheld_by: dict[str, int] = field(default_factory=dict)
+
+
+class Explanation(NamedTuple):
+    """The last reconsideration, with everything that decided it."""
+
+    ts_ns: int
+    market: MarketState
+    mandate: MandateValues
+    inventory_ratio: float
+    blocked: dict[Side, str]
+    decision: Decision
 
 
 class Lane:
@@ -134,6 +146,7 @@ class Lane:
         self.mandate: Mandate | None = None
         self.opening: OpeningRecord | None = None
         self.last_trade: Trade | None = None
+        self.explanation: Explanation | None = None
         self.now_ns = 0
         self.mid_half_ticks = 0
 
@@ -270,8 +283,10 @@ class Lane:
     def _reconsider(self, ts_ns: int) -> None:
         counts = self.counts
         counts.reconsidered += 1
-        if self._quote_states[BUY] == "" and self._quote_states[SELL] == "":
-            counts.quoting_ns += ts_ns - self._last_reconsider_ns
+        if self._quote_states[BUY] == "":
+            counts.bid_up_ns += ts_ns - self._last_reconsider_ns
+        if self._quote_states[SELL] == "":
+            counts.ask_up_ns += ts_ns - self._last_reconsider_ns
         self._last_reconsider_ns = ts_ns
         market = self._market_state(ts_ns)
         value = self.value_atoms()
@@ -297,6 +312,7 @@ class Lane:
                 requests_left=self._risk.limits.max_requests_per_min - self._requests_last_min(ts_ns),
             ),
         )
+        self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision)
         if decision.terms is not None and decision.terms.bid_ticks is not None:
             counts.quoted += 1
             counts.quote_distance_bps_sum += (1 - decision.terms.bid_ticks / decision.terms.mid_ticks) * 10_000
@@ -327,9 +343,9 @@ class Lane:
                 requests_last_min=self._requests_last_min(ts_ns),
                 used_order_ids=self.orders,
             )
-            command = self._prepare_order(ts_ns, intent, context, values)
-            if command is not None:
-                commands.append(command)
+            place = self._prepare_order(ts_ns, intent, context, values)
+            if place is not None:
+                commands.append(place)
         self._commit()
         for command in commands:
             self.venue.submit(command, ts_ns)

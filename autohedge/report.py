@@ -46,6 +46,7 @@ def summarise(session: TradingSession, *, run_id: str, market: str, files: dict[
         summary["inventory"] = next(iter(per_symbol.values()))["inventory"]
     summary["max_drawdown_frac"] = _combined_drawdown(lanes)
     summary["per_symbol"] = per_symbol
+    summary["decisions_by_role"] = _decisions_by_role(session)
     summary["mandates"] = [_mandate_row(record) for lane in lanes for record in lane.mandates]
     summary["interrupted"] = session.interrupted
     summary |= files
@@ -100,7 +101,10 @@ def summarise_lane(lane: Lane) -> dict[str, Any]:
         },
         "mark_out_bps": {f"{horizon}s": each.mean_bps for horizon, each in attribution.mark_outs.items()},
         "max_drawdown_frac": lane.drawdown.max_frac,
-        "quote_uptime_frac": counts.quoting_ns / duration_ns if duration_ns > 0 else 0.0,
+        "quote_uptime_frac": {
+            "bid": counts.bid_up_ns / duration_ns if duration_ns > 0 else 0.0,
+            "ask": counts.ask_up_ns / duration_ns if duration_ns > 0 else 0.0,
+        },
         "mean_quote_distance_bps": counts.quote_distance_bps_sum / counts.quoted if counts.quoted else None,
         "mean_market_spread_ticks": counts.market_spread_ticks_sum / counts.quoted if counts.quoted else None,
         "data_quality": data_quality(lane),
@@ -137,6 +141,18 @@ def why_no_fills(lane: Lane) -> str:
         f"quotes rest {distance:.0f} bps from a {spread:.0f}-tick market and no trade reached them; a smaller "
         "spread_percentage, min_profit_threshold=none or touch=join quotes closer"
     )
+
+
+def _decisions_by_role(session: TradingSession) -> list[dict[str, Any]]:
+    """Decisions grouped by agent, source and reason code, in order of first appearance."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for outcome in session.outcomes:
+        for each in outcome.decisions:
+            key = (each.role, each.source.value, each.reason_code)
+            row = rows.setdefault(key, dict(zip(("role", "source", "reason_code"), key, strict=True)) | {"count": 0})
+            row["count"] += 1
+            row["last_reason"] = each.reason
+    return list(rows.values())
 
 
 def _mandate_row(record: MandateRecord) -> dict[str, Any]:

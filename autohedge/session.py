@@ -110,13 +110,13 @@ class TradingSession:
             index = min(heads, key=lambda each: (heads[each], each))
             self._step_one(index)
         self._next_cycle_ns = max(lane.now_ns for lane in self.lanes)
-        await self._advance(self._next_cycle_ns)
+        await self.advance(self._next_cycle_ns)
 
     async def cycle(self) -> list[CycleOutcome]:
         """Ask the desk for every symbol as of now, then let the market go on for one interval."""
         outcomes = await self.ask_desk()
         if self._next_cycle_ns is not None:
-            await self._advance(self._next_cycle_ns)
+            await self.advance(self._next_cycle_ns)
         return outcomes
 
     async def ask_desk(self) -> list[CycleOutcome]:
@@ -126,15 +126,15 @@ class TradingSession:
         now_ns = self._next_cycle_ns or 0
         if self.stopping:
             return []
-        asked = asyncio.gather(*(self._ask(lane, now_ns) for lane in self.lanes))
-        stopped = asyncio.ensure_future(self._stop.wait())
+        asked = asyncio.ensure_future(self._ask_all(now_ns))
+        stopped = asyncio.ensure_future(self._wait_for_stop())
         await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not asked.done():
             asked.cancel()
             await asyncio.wait({asked})
             return []
-        outcomes = list(asked.result())
+        outcomes = asked.result()
         for lane, outcome in zip(self.lanes, outcomes, strict=True):
             lane.accept(outcome)
         self.outcomes += outcomes
@@ -151,7 +151,7 @@ class TradingSession:
             await self.cycle()
             done += 1
         if not self.stopping and not self.market_over:
-            await self._advance(NEVER_NS)
+            await self.advance(NEVER_NS)
 
     async def close(self, reason: str = "session_end") -> None:
         """Drain: cancel the quotes, keep the inventory, release the desk. May be called twice."""
@@ -197,6 +197,13 @@ class TradingSession:
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
+    async def _ask_all(self, now_ns: int) -> list[CycleOutcome]:
+        return list(await asyncio.gather(*(self._ask(lane, now_ns) for lane in self.lanes)))
+
+    async def _wait_for_stop(self) -> list[CycleOutcome]:
+        await self._stop.wait()
+        return []
+
     async def _ask(self, lane: Lane, now_ns: int) -> CycleOutcome:
         cycle_id = lane.ids.cycle()
         view = lane.view(now_ns)
@@ -217,7 +224,7 @@ class TradingSession:
         self.lanes[index].on_event(event)
         self._check_limit()
 
-    async def _advance(self, until_ns: int) -> None:
+    async def advance(self, until_ns: int) -> None:
         """Give the lanes their events in order of time, up to but not including `until_ns`."""
         everyone = range(len(self.lanes))
         while not self.stopping:

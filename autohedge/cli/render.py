@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from autohedge.session import Progress
 
 NS_PER_S = 1_000_000_000
+PIPE_WIDTH = 160
+
+
+def shortened(reason: str, max_chars: int = 60) -> str:
+    """A reason that fits a table; the whole is in `autohedge runs show`."""
+    return reason if len(reason) <= max_chars else reason[: max_chars - 1] + "…"
 
 
 def clock_text(ts_ns: int) -> str:
@@ -52,12 +58,18 @@ class LiveProgress:
             )
 
 
+def stdout_console() -> Console:
+    """The console for reports: as wide as the terminal, and wide enough for whole rows where the output is a file or pipe."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
 def print_report(summary: dict[str, Any]) -> None:
-    """The report of a run; a plain-text table where the output is no terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    """The report of a run."""
+    console = stdout_console()
     tag = " (simulated)" if summary["simulated"] else ""
     console.print(f"\n[bold]Run {summary['run_id']}[/bold]: {', '.join(summary['symbols'])} on {summary['market']}{tag}")
     console.print(_about_the_model(summary), highlight=False)
+    console.print(_decisions_table(summary))
     console.print(_cycles_table(summary))
     for symbol, lane in summary["per_symbol"].items():
         console.print(_symbol_table(symbol, lane))
@@ -86,10 +98,21 @@ def _about_the_model(summary: dict[str, Any]) -> str:
     return f"{share} decisions were model-driven ({sources}); model {summary['model']}."
 
 
+def _decisions_table(summary: dict[str, Any]) -> Table:
+    table = Table(title="Decisions", title_justify="left", expand=False)
+    for column in ("agent", "source", "code", "times"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("last reason", overflow="fold")
+    for row in summary["decisions_by_role"]:
+        table.add_row(row["role"], row["source"], row["reason_code"], str(row["count"]), Text(shortened(row["last_reason"])))
+    return table
+
+
 def _cycles_table(summary: dict[str, Any]) -> Table:
     table = Table(title="Mandates over time", title_justify="left", expand=False)
-    for column in ("time (UTC)", "symbol", "outcome", "source", "spread x", "bias", "size x", "until", "reason"):
-        table.add_column(column, overflow="fold")
+    for column in ("time (UTC)", "symbol", "outcome", "source", "spread x", "bias", "size x", "until"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for row in summary["mandates"]:
         given = "mandate_id" in row
         table.add_row(
@@ -101,7 +124,7 @@ def _cycles_table(summary: dict[str, Any]) -> Table:
             f"{row['inventory_bias']:+.3f}" if given else "-",
             f"{row['size_multiplier']:.2f}" if given else "-",
             clock_text(int(row["valid_until_ns"]))[11:] if given else "-",
-            Text(row["reason"][:120]),
+            Text(shortened(row["reason"])),
         )
     return table
 
@@ -116,14 +139,16 @@ def _symbol_table(symbol: str, lane: dict[str, Any]) -> Table:
         "orders": ", ".join(f"{count:,} {name}" for name, count in orders.items())
         + _why("denied", lane["denied_by"])
         + _why("rejected", lane["rejected_by"]),
-        "quotes": f"both sides up {lane['quote_uptime_frac']:.1%} of the time{_why('withheld', lane['withheld_by'])}",
+        "quotes": f"bid up {lane['quote_uptime_frac']['bid']:.1%} of the time, ask {lane['quote_uptime_frac']['ask']:.1%}"
+        + _why("withheld", lane["withheld_by"]),
         "fills": f"{lane['fills']:,}, volume {lane['volume_quote']}, fees {lane['fees_quote']}",
         "inventory": f"{lane['inventory']['base']} base, {lane['inventory']['quote']} quote"
         + (f", dust {lane['dust_base']}" if lane["dust_base"] != "0" else ""),
         "value": f"{lane['start_value']} -> {lane['final_value']} at last price {lane['last_price']}",
         "PnL": f"{pnl['total']} = spread captured {pnl['spread_captured']} + adverse selection (1 s) "
         f"{pnl['adverse_selection_1s']} + inventory {pnl['inventory']} + fees {pnl['fees']}",
-        "realised": f"{lane['realized_pnl']}, unrealised {lane['unrealized_pnl']}, max drawdown {lane['max_drawdown_frac']:.4%}",
+        "realised": f"{lane['realized_pnl']}, unrealised {lane['unrealized_pnl']}, "
+        f"max drawdown {lane['max_drawdown_frac']:.4%}",
         "mark-out": ", ".join(f"{h} {bps:+.2f} bps" for h, bps in lane["mark_out_bps"].items() if bps is not None) or "-",
     }
     for name, value in rows.items():

@@ -7,6 +7,7 @@ agent's schema and its provenance. It refuses to be made from another role's fil
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeVar
 
@@ -18,24 +19,40 @@ from autohedge.desk.schemas import Said
 from autohedge.desk.veto import DEFAULT_MAX_DRAWDOWN_FRAC
 from autohedge.domain.view import MarketView
 from autohedge.errors import ConfigError
-from autohedge.llm.catalog import ROLES, AgentSpec, Data, Role
-from autohedge.llm.ladder import AgentCall, Answer, Ladder
+from autohedge.llm.catalog import ROLES, AgentSpec, Data, Role, load_catalog
+from autohedge.llm.ladder import AgentCall, Answer, Ladder, RetryPolicy
+from autohedge.operations.clock import SystemClock
 
 W = TypeVar("W", bound=Said)
 V = TypeVar("V", bound=Said)
 
 
+def rules_only() -> Ladder:
+    """A ladder without a model: every decision is the agent's rule."""
+    return Ladder(None, SystemClock(), RetryPolicy(), random.Random(0))
+
+
 class Agent:
-    """Base of the agents. Subclasses name their role and put their question."""
+    """Base of the agents. Subclasses name their role and put their question.
+
+    Without a spec the bundled one is taken, without a ladder the agent works by its rule. `max_drawdown_frac` is the
+    operator's limit, as a fraction of capital.
+    """
 
     role: ClassVar[Role]
 
-    def __init__(self, spec: AgentSpec, ladder: Ladder, *, max_drawdown_frac: float = DEFAULT_MAX_DRAWDOWN_FRAC) -> None:
-        if spec.role is not self.role:
-            raise ConfigError(f"{type(self).__name__} expects the agent {self.role}, found {spec.role}")
-        self.spec = spec
+    def __init__(
+        self,
+        spec: AgentSpec | None = None,
+        ladder: Ladder | None = None,
+        *,
+        max_drawdown_frac: float = DEFAULT_MAX_DRAWDOWN_FRAC,
+    ) -> None:
+        self.spec = spec or load_catalog()[self.role]
+        if self.spec.role is not self.role:
+            raise ConfigError(f"{type(self).__name__} expects the agent {self.role}, found {self.spec.role}")
         self.max_drawdown_frac = max_drawdown_frac
-        self._ladder = ladder
+        self._ladder = ladder or rules_only()
         self._given = ROLES[self.role].variables
 
     def briefing(self, view: MarketView, task: str = "") -> Briefing:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from autohedge.desk.agent import Agent
+from autohedge.desk.agent import Agent, rules_only
 from autohedge.desk.briefing import Briefing, refusals_block
 from autohedge.desk.checks import check_said
 from autohedge.desk.decisions import Decision, Ending, Trail
@@ -22,8 +22,9 @@ from autohedge.domain.ids import CycleId
 from autohedge.domain.records import CycleOutcome, DecisionSource
 from autohedge.domain.view import MarketView
 from autohedge.errors import ConfigError
-from autohedge.llm.catalog import AgentCatalog, Role, clean_text
+from autohedge.llm.catalog import AgentCatalog, Role, clean_text, load_catalog
 from autohedge.llm.ladder import Ladder
+from autohedge.operations.clock import SystemClock
 from autohedge.ports import Clock
 
 DEFAULT_CYCLE_DEADLINE_S = 120.0
@@ -53,15 +54,16 @@ class ThesisWriter(Agent):
 class TradingDirector:
     """The desk's head: a LangGraph state graph over its agents, compiled once.
 
+    Without a catalog the bundled agents are taken, without a ladder they work by their rules, without a clock time is real.
     `max_revisions` theses may follow the first one when the risk manager refuses. `max_drawdown_frac` of capital is the
     operator's limit, above what any agent says. `ConfigError` for values outside their bounds.
     """
 
     def __init__(
         self,
-        catalog: AgentCatalog,
-        ladder: Ladder,
-        clock: Clock,
+        catalog: AgentCatalog | None = None,
+        ladder: Ladder | None = None,
+        clock: Clock | None = None,
         *,
         max_revisions: int = 2,
         cycle_deadline_s: float = DEFAULT_CYCLE_DEADLINE_S,
@@ -75,6 +77,7 @@ class TradingDirector:
             raise ConfigError(f"the cycle deadline must be above 0 and at most 86400 s, found {cycle_deadline_s}")
         if not 0.0 < max_drawdown_frac <= 1.0:
             raise ConfigError(f"max_drawdown_frac must be above 0 and at most 1, found {max_drawdown_frac}")
+        catalog, ladder = catalog or load_catalog(), ladder or rules_only()
         self.max_revisions = max_revisions
         self.cycle_deadline_s = cycle_deadline_s
         self.max_drawdown_frac = max_drawdown_frac
@@ -83,7 +86,7 @@ class TradingDirector:
         self.sentiment_analyst = SentimentAnalyst(catalog[Role.SENTIMENT_ANALYST], ladder)
         self.risk_manager = RiskManager(catalog[Role.RISK_MANAGER], ladder, max_drawdown_frac=max_drawdown_frac)
         self.execution_agent = ExecutionAgent(catalog[Role.EXECUTION_AGENT], ladder)
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._graph = build_graph()
 
     async def generate_thesis(self, view: MarketView, task: str = "", refusals: Sequence[str] = ()) -> Decision[TradingThesis]:

@@ -59,10 +59,10 @@ class Direction(StrEnum):
 class Step(StrEnum):
     """What the director can ask for next; `hold` stands alone and ends the cycle."""
 
+    EXECUTION_AGENT = "execution_agent"
+    RISK_MANAGER = "risk_manager"
     QUANT_ANALYST = "quant_analyst"
     SENTIMENT_ANALYST = "sentiment_analyst"
-    RISK_MANAGER = "risk_manager"
-    EXECUTION_AGENT = "execution_agent"
     HOLD = "hold"
 
 

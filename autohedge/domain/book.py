@@ -98,6 +98,11 @@ class OrderBook:
         """
         if not self.is_valid or top.update_id <= (self.last_update_id if self._top is None else self._top.update_id):
             return False
+        if not (top.bid_lots and top.ask_lots):
+            top = top._replace(
+                bid_ticks=top.bid_ticks if top.bid_lots else 0,
+                ask_ticks=top.ask_ticks if top.ask_lots else 0,
+            )
         self._top = top
         _, _, _, self.best_bid_ticks, self.best_bid_lots, self.best_ask_ticks, self.best_ask_lots = top
         return True

@@ -168,7 +168,7 @@ class AgentSpec:
     """One agent as loaded.
 
     `model` is None when none was named for the run. `deadline_s` bounds a whole decision with all its attempts.
-    `prompt_hash` is the SHA-256 of the prompt's template and of everything above, so any edit shows in the records.
+    `prompt_hash` is the SHA-256 of the prompt's template, the agent's file and the model, so any edit shows in the records.
     """
 
     role: Role

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from autohedge.llm.failures import FailureClass, printable
 
@@ -45,10 +46,7 @@ def fault_class(error: ValidationError) -> FailureClass:
 def described_faults(error: ValidationError) -> str:
     """One line per fault: the field, what was expected, what was found."""
     faults = error.errors(include_url=False, include_context=False)
-    lines = [
-        f"- {_place(fault['loc'])}: expected: {printable(fault['msg'], _EXPECTED_CHARS)}; found: {_found(fault)}"
-        for fault in faults[:_MAX_FAULTS]
-    ]
+    lines = [f"- {_place(fault['loc'])}: {_expected_and_found(fault)}" for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         lines.append(f"- and {len(faults) - _MAX_FAULTS} more")
     return "\n".join(lines)
@@ -58,8 +56,10 @@ def _place(path: Sequence[int | str]) -> str:
     return printable(".".join(str(part) for part in path), _FIELD_CHARS) or "the whole answer"
 
 
-def _found(fault: object) -> str:
-    assert isinstance(fault, dict)
+def _expected_and_found(fault: ErrorDetails) -> str:
     if fault["type"] == "missing":
-        return "nothing"
-    return printable(json.dumps(fault["input"], default=str), _FOUND_CHARS)
+        return "expected a value, found nothing"
+    if fault["type"] == "extra_forbidden":
+        return "expected no such field, found one"
+    expected = printable(fault["msg"], _EXPECTED_CHARS).removeprefix("Input should be ")
+    return f"expected {expected}, found {printable(json.dumps(fault['input'], default=str), _FOUND_CHARS)}"

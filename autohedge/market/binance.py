@@ -28,8 +28,7 @@ from autohedge.market.exact import OffGrid, StepText, price_grid, size_grid
 INSTRUMENT_KIND = "instrument"
 """The `e` of the first line of our own recordings: which instrument, with which rules, from which venue."""
 
-_MS_BELOW = 10**14  # a count of milliseconds has fewer digits until the year 5138
-_US_BELOW = 10**17
+_MS_BELOW = 10**14  # no time that fits in 64 bits of nanoseconds has so many milliseconds
 _INT64_END = 2**63
 
 
@@ -195,11 +194,10 @@ def _id(value: Any) -> int:
 
 
 def _venue_time_ns(value: Any) -> int:
-    if type(value) is int:
-        if 0 < value < _MS_BELOW:
-            return value * 1_000_000
-        if 0 < value < _US_BELOW:
-            return value * 1_000
+    if type(value) is int and value > 0:
+        time_ns = value * (1_000_000 if value < _MS_BELOW else 1_000)
+        if time_ns < _INT64_END:
+            return time_ns
     elif type(value) is str and len(value) <= 19 and value.isascii() and value.isdigit() and int(value) < _INT64_END:
         return int(value)
     raise CorruptLine("a time is not a whole number of ms since 1970")

@@ -2,7 +2,8 @@
 
 One gzip file per UTC day of receipt, `btcusdt_20240808.jsonl.gz`; each begins with a line that names the instrument, so that
 a recording of a simulated market stays known as one. A folder that already holds recordings of the symbol is refused: two
-sessions in one folder would be replayed as one. What is written is complete only after `close`.
+sessions in one folder would be replayed as one. The last lines are written by `close`; without it the file ends some lines
+earlier and can still be replayed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from autohedge.market.lines import SUFFIXES
 _NS_PER_S = 1_000_000_000
 _NS_PER_DAY = 86_400 * _NS_PER_S
 _FLUSH_LINES = 1_000
-_COMPRESSION = 5  # measured: twice as fast as the default and 4 % larger on depth data
+_COMPRESSION = 5  # on depth data 2.5 times as fast as the default, and the files are 9 % larger
 
 
 class Recorder:
@@ -37,7 +38,7 @@ class Recorder:
         self._name = re.sub(r"[^a-z0-9.\-]", "", symbol_code(instrument.symbol).lower())
         self._lines = LineWriter(instrument)
         self._pending: list[str] = []
-        self._file: gzip.GzipFile | None = None
+        self._file: Path | None = None
         self._day_end_ns = 0
         self._check_folder()
 
@@ -50,11 +51,8 @@ class Recorder:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left and end the file; may be called twice. Raises `MarketDataError` when the disk refuses."""
-        try:
-            self._flush()
-        finally:
-            self._end_file()
+        """Write what is left; may be called twice. Raises `MarketDataError` when the disk refuses."""
+        self._flush()
 
     def _check_folder(self) -> None:
         try:
@@ -74,32 +72,21 @@ class Recorder:
                 )
 
     def _begin_day(self, ts_init_ns: int) -> None:
-        self.close()
+        self._flush()
         day_start_ns = ts_init_ns - ts_init_ns % _NS_PER_DAY
         day = datetime.fromtimestamp(day_start_ns // _NS_PER_S, UTC)
-        path = self._folder / f"{self._name}_{day:%Y%m%d}.jsonl.gz"
-        try:
-            self._file = gzip.open(path, "xb", compresslevel=_COMPRESSION)
-        except OSError as error:
-            raise MarketDataError(f"cannot record to {path}: {error.strerror or error}") from error
+        self._file = self._folder / f"{self._name}_{day:%Y%m%d}.jsonl.gz"
         self._day_end_ns = day_start_ns + _NS_PER_DAY
         self._pending.append(instrument_line(self._instrument, ts_init_ns))
 
     def _flush(self) -> None:
-        if self._pending and self._file is not None:
-            text, self._pending = "".join(self._pending), []
-            try:
-                self._file.write(text.encode())
-            except OSError as error:
-                raise self._refused(error) from error
-
-    def _end_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.close()
-            except OSError as error:
-                raise self._refused(error) from error
-
-    def _refused(self, error: OSError) -> MarketDataError:
-        return MarketDataError(f"cannot record into {self._folder}: {error.strerror or error}")
+        if not self._pending or self._file is None:
+            return
+        text, self._pending = "".join(self._pending), []
+        # a gzip member of its own, so that what was written can be read if there is never another; no clock in its header
+        member = gzip.compress(text.encode(), _COMPRESSION, mtime=0)
+        try:
+            with self._file.open("ab", buffering=0) as file:
+                file.write(member)
+        except OSError as error:
+            raise MarketDataError(f"cannot record to {self._file}: {error.strerror or error}") from error

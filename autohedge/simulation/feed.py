@@ -50,7 +50,7 @@ class SimulatedFeed:
         self._parameters = parameters
 
     async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
-        """The market from its beginning, on every call; the first event is the snapshot. `report` counts what was handed out."""
+        """The market from its beginning, on every call; the snapshot comes first. `report` counts what was handed out."""
         market = MarketGenerator(self.instrument, self._seed, self._duration_s, self._start_ns, self._parameters)
         batch: list[MarketEvent] = []
         for events in market.actions():

@@ -16,7 +16,7 @@ The flow, action by action (time between actions is exponential; its mean moves 
   noise, whose side comes in runs.
 * Makers believe in a lagged value. They cancel a best price that has become too good, improve one that has become too bad, and
   lean sizes at the touch towards the value: imbalance foretells the next move a little, and reverts as the move comes.
-* Levels at depth are placed, resized and deleted at random; a side keeps its nearest `LEVELS` levels.
+* Levels at depth are placed, resized and deleted at random; a side shows at most `LEVELS` levels, and loses the farthest.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ _KICK = 8
 """Balls that a burst throws in: it doubles the pace, for a while."""
 _HURRY_NS = 15_000_000
 """Mean time between actions during a burst."""
+_LONGEST_WAIT = 6
+"""No silence between two actions is longer than this many mean ones."""
 _EVERYTHING = 1 << 62
 _NEVER_NS = 1 << 63
 
@@ -87,6 +89,11 @@ class _Ladder:
             while price not in self.sizes:
                 price -= backwards
             self.best = price
+
+    def trim(self, most: int) -> None:
+        """Delete the farthest levels until at most `most` are left."""
+        while len(self.sizes) > most:
+            self.remove(min(self.sizes) if self.sign > 0 else max(self.sizes))
 
     def execute(self, lots: int, limit: int) -> list[Print]:
         """Take up to `lots` from the best price on, no further than `limit`; returns the trades."""
@@ -150,8 +157,10 @@ class MarketGenerator:
         self._sigma = round(sigma_per_action / 4 * (1 << 40))  # the heads of 64 coins have a standard deviation of 4
         self._impact = round(parameters.impact_bps / 10_000 * (1 << 20))
         self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
-        self._calm_ns = round(60 * _S / parameters.bursts_per_minute) if parameters.bursts_per_minute else 0
+        bursts_per_minute = parameters.bursts_per_minute
+        self._calm_ns = round(min(60 * _S / bursts_per_minute, _NEVER_NS)) if bursts_per_minute else _NEVER_NS
         self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
+        self._longest_ns = round(_LONGEST_WAIT * _S / parameters.actions_per_s)
         self._gaps_ns = _mean_gaps_ns(parameters.actions_per_s)
 
     def actions(self) -> Iterator[list[MarketEvent]]:
@@ -185,7 +194,7 @@ class MarketGenerator:
         if self._burst is not None:
             self._now_ns += 1 + (_HURRY_NS * wait >> 10)
             return
-        self._now_ns += 1 + (self._gaps_ns[self._heat] * wait >> 10)
+        self._now_ns += 1 + min(self._gaps_ns[self._heat] * wait >> 10, self._longest_ns)
         if not bits(2):
             self._heat += 1 if bits(7) >= self._heat else -1
         value = self._value
@@ -198,7 +207,7 @@ class MarketGenerator:
 
     def _calm(self) -> int:
         """Time to the next burst."""
-        return self._calm_ns * self._waits[self._bits(8)] >> 10 if self._calm_ns else _NEVER_NS
+        return self._calm_ns * self._waits[self._bits(8)] >> 10
 
     def _begin_burst(self) -> int:
         """Aim a sweep; its reach has a heavy, bounded tail (Pareto with exponent 2). Returns the news in it, 19 to 56 %."""
@@ -261,6 +270,7 @@ class MarketGenerator:
         steps = min(room // (step * _ONE), (other.best - best) * sign // step - 1, 8)
         for behind in range(steps):
             ladder.put(best + sign * (steps - behind) * step, self._size(behind))
+        ladder.trim(LEVELS)
         if steps == 0 and self._bits(1):
             lots = self._size(0)
             favoured = (2 * self._value - (best + other.best) * _ONE) * sign > 0
@@ -271,8 +281,7 @@ class MarketGenerator:
         bits = self._bits
         ladder = self._bids if bits(1) else self._asks
         sizes = ladder.sizes
-        while len(sizes) > LEVELS - 2:
-            ladder.remove(min(sizes) if ladder.sign > 0 else max(sizes))
+        ladder.trim(LEVELS - 2)
         for _ in range(1 + bits(1)):
             behind = 1 + (bits(3) if bits(1) else bits(6))
             price = ladder.best - ladder.sign * behind * self._step

@@ -65,7 +65,8 @@ def check_market(instrument: Instrument, seed: int, duration_s: float, start_ns:
         raise ConfigError(f"the seed of a simulated market must be a whole number from 0 to {MAX_SEED}, found {_shown(seed)}")
     if type(duration_s) not in (int, float) or not 0 < duration_s <= MAX_DURATION_S:
         raise ConfigError(
-            f"the duration of a simulated market must be above 0 and at most {MAX_DURATION_S} s (30 days), found {_shown(duration_s)}"
+            f"the duration of a simulated market must be above 0 and at most {MAX_DURATION_S} s (30 days), "
+            f"found {_shown(duration_s)}"
         )
     if type(start_ns) is not int or not 0 <= start_ns <= MAX_START_NS:
         raise ConfigError(

@@ -14,7 +14,7 @@ from autohedge.errors import ConfigError, StorageError
 
 
 class AppendFile:
-    """Written by one process, unbuffered. The file is locked while it is open, so others can tell a live run from a dead one."""
+    """Written by one process, unbuffered, and locked while it is open, so that others can tell a live run from a dead one."""
 
     __slots__ = ("_descriptor", "_size", "path")
 

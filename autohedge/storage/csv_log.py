@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from autohedge.domain.records import FillRecord, OpeningRecord
 from autohedge.errors import ConfigError, StorageError
@@ -39,13 +39,15 @@ COLUMNS = (
     "symbol",
     "simulated",
 )
+_AMOUNTS = ("price", "amount", "base_inventory", "quote_inventory", "total_value", "fee")
+_TEXTS = ("order_id", "fee_asset", "mandate_id", "decision_source", "reason", "symbol")
 START, BUY, SELL = "START", "BUY", "SELL"
 
 NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z", re.ASCII)
 _PLAIN_DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-_CONTROL = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 _FORMULA_STARTS = ("=", "+", "-", "@", "'")
 _EXACT = Context(prec=400, traps=[Inexact, InvalidOperation])
 """Arithmetic that refuses to round; 400 digits are more than any two amounts here have together."""
@@ -305,19 +307,12 @@ def _row(path: Path, number: int, line: bytes) -> CsvRow:
 
 
 def _parsed(number: int, cells: dict[str, str]) -> CsvRow:
-    money = ("price", "amount", "base_inventory", "quote_inventory", "total_value", "fee")
-    amounts = {name: _decimal(name, cells[name]) for name in money}
-    texts = ("order_id", "fee_asset", "mandate_id", "decision_source", "reason", "symbol")
+    amounts = {name: _decimal(name, cells[name]) for name in _AMOUNTS}
+    texts = {name: cells[name].removeprefix("'") for name in _TEXTS}
     if cells["simulated"] not in ("true", "false"):
         raise ValueError(f"expected simulated to be true or false, found {cells['simulated']!r}")
-    return CsvRow(
-        line=number,
-        ts_ns=_nanoseconds(cells["timestamp"]),
-        event_type=cells["event_type"],
-        simulated=cells["simulated"] == "true",
-        **amounts,
-        **{name: cells[name].removeprefix("'") for name in texts},
-    )
+    values: dict[str, Any] = {**amounts, **texts, "event_type": cells["event_type"], "simulated": cells["simulated"] == "true"}
+    return CsvRow(line=number, ts_ns=_nanoseconds(cells["timestamp"]), **values)
 
 
 def _check(row: CsvRow) -> None:

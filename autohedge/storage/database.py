@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, insert, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from autohedge.errors import AutoHedgeError, ConfigError, StorageError
@@ -125,7 +125,7 @@ def _revision(engine: Engine) -> str | None:
     """The schema's revision; None for a database with nothing in it."""
     try:
         with engine.connect() as connection:
-            return connection.execute(select(VERSION_TABLE.c.version_num)).scalar_one()
+            return str(connection.execute(select(VERSION_TABLE.c.version_num)).scalar_one())
     except DBAPIError as error:
         with engine.connect() as connection:
             tables = inspect(connection).get_table_names()

@@ -153,9 +153,7 @@ class RunLedger:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"expected to make the folder {run_dir}: {error.strerror}; choose another output folder"
-            ) from error
+            raise ConfigError(f"cannot make the folder {run_dir}: {error.strerror}; choose another output folder") from error
         csv_path = run_dir / csv_name(run.symbols, run.run_id)
         with ExitStack() as undo:
             undo.callback(_remove_if_empty, run_dir)
@@ -187,25 +185,25 @@ class RunLedger:
     def opening(self, record: OpeningRecord) -> None:
         """The first row of a symbol; durable on return, in the database and in the CSV log."""
         csv_line = self._csv.opening_line(record)
-        self._add(self._into_openings, flat_opening(record), "opening", OpeningRecord._fields)
+        self._add("opening", self._into_openings, flat_opening(record))
         self._commit_with(csv_line)
 
     def order(self, record: OrderRecord) -> None:
         """An intent or a denial; durable after `commit`."""
-        self._add(self._into_orders, flat_order(record), "order", OrderRecord._fields)
+        self._add("order", self._into_orders, flat_order(record))
 
     def order_event(self, record: OrderEventRecord) -> None:
         """A change of an order; durable after `commit`."""
-        self._add(self._into_order_events, flat_order_event(record), "order_event", OrderEventRecord._fields)
+        self._add("order_event", self._into_order_events, flat_order_event(record))
 
     def quote_state(self, record: QuoteStateRecord) -> None:
         """Quoting of a side began or stopped; durable after `commit`."""
-        self._add(self._into_quote_states, flat_quote_state(record), "quote_state", QuoteStateRecord._fields)
+        self._add("quote_state", self._into_quote_states, flat_quote_state(record))
 
     def fill(self, record: FillRecord) -> None:
         """A fill, with all records before it; durable on return, in the database and in the CSV log."""
         csv_line = self._csv.fill_line(record)
-        self._add(self._into_fills, flat_fill(record), "fill", FillRecord._fields)
+        self._add("fill", self._into_fills, flat_fill(record))
         self._commit_with(csv_line)
 
     def cycle(self, outcome: CycleOutcome, mandate: MandateRecord) -> None:
@@ -260,11 +258,11 @@ class RunLedger:
 
     # --- writing ---------------------------------------------------------------------------------------------------------
 
-    def _add(self, into: str, values: tuple[Any, ...], kind: str, fields: tuple[str, ...]) -> None:
+    def _add(self, kind: str, into: str, values: tuple[Any, ...]) -> None:
         if self._ended:
             self._refuse_if_ended()
         seq = self._seq + 1
-        line = flat_line(seq, kind, fields, values)
+        line = flat_line(seq, kind, values)
         self._seq = seq
         self._rows.append((into, (self._run_id, seq, *values)))
         self._lines.append(line)

@@ -37,14 +37,14 @@ def flat_order(record: OrderRecord) -> tuple[Any, ...]:
     """An order or a denial."""
     symbol, ts_ns, order_id, side, kind, price, size, post_only, state, reason, detail, mandate_id, source = record
     price_text = None if price is None else plain(price)
-    texts = (state.value, clean_text(reason), clean_text(detail), mandate_id, str(source))
+    texts = (str(state), clean_text(reason), clean_text(detail), mandate_id, str(source))
     return symbol, ts_ns, order_id, side, kind, price_text, plain(size), post_only, *texts
 
 
 def flat_order_event(record: OrderEventRecord) -> tuple[Any, ...]:
     """A change of an order."""
     symbol, ts_ns, order_id, event, state, detail = record
-    return symbol, ts_ns, order_id, str(event), state.value, clean_text(detail)
+    return symbol, ts_ns, order_id, str(event), str(state), clean_text(detail)
 
 
 def flat_fill(record: FillRecord) -> tuple[Any, ...]:

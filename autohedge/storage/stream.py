@@ -40,6 +40,16 @@ STREAM_NAME = "events.jsonl"
 CanonicalRecord = OpeningRecord | OrderRecord | OrderEventRecord | FillRecord | MandateRecord | QuoteStateRecord
 
 
+_FIELDS = {
+    "opening": OpeningRecord._fields,
+    "order": OrderRecord._fields,
+    "order_event": OrderEventRecord._fields,
+    "fill": FillRecord._fields,
+    "quote_state": QuoteStateRecord._fields,
+}
+_KEYS = {kind: ("seq", "type", "symbol", "ts", *fields[2:]) for kind, fields in _FIELDS.items()}
+
+
 # --- lines -----------------------------------------------------------------------------------------------------------------
 
 
@@ -47,26 +57,25 @@ def canonical_line(seq: int, record: CanonicalRecord) -> bytes:
     """The record's line, with its end. `StorageError` if it holds a number that is not finite."""
     match record:
         case OrderEventRecord():
-            return flat_line(seq, "order_event", OrderEventRecord._fields, flat_order_event(record))
+            return flat_line(seq, "order_event", flat_order_event(record))
         case OrderRecord():
-            return flat_line(seq, "order", OrderRecord._fields, flat_order(record))
+            return flat_line(seq, "order", flat_order(record))
         case FillRecord():
-            return flat_line(seq, "fill", FillRecord._fields, flat_fill(record))
+            return flat_line(seq, "fill", flat_fill(record))
         case QuoteStateRecord():
-            return flat_line(seq, "quote_state", QuoteStateRecord._fields, flat_quote_state(record))
+            return flat_line(seq, "quote_state", flat_quote_state(record))
         case OpeningRecord():
-            return flat_line(seq, "opening", OpeningRecord._fields, flat_opening(record))
+            return flat_line(seq, "opening", flat_opening(record))
         case MandateRecord():
             return mandate_line(seq, record)
         case _:
             assert_never(record)
 
 
-def flat_line(seq: int, kind: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> bytes:
-    """A line from a record's plain values; `symbol` and `ts_ns` come first in every record."""
-    line = dict(zip(fields, values, strict=True))
-    del line["ts_ns"]
-    return _encoded({"seq": seq, "type": kind, "symbol": values[0], "ts": str(values[1]), **line})
+def flat_line(seq: int, kind: str, values: tuple[Any, ...]) -> bytes:
+    """A line of this kind from a record's plain values, which begin with the symbol and the time."""
+    head = (seq, kind, values[0], str(values[1]))
+    return _encoded(dict(zip(_KEYS[kind], head + values[2:], strict=True)))
 
 
 def mandate_line(seq: int, record: MandateRecord) -> bytes:

@@ -10,7 +10,7 @@ Rows are read through these classes and written as plain tuples by the ledger: `
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from autohedge.errors import StorageError
 from autohedge.storage.encoding import plain
 
 NAMES = {
@@ -50,7 +51,12 @@ class ExactDecimal(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
         """From the database."""
-        return None if value is None else Decimal(value)
+        if value is None:
+            return None
+        try:
+            return Decimal(value)
+        except InvalidOperation as error:
+            raise StorageError(f"expected a decimal number in the ledger, found {value[:40]!r}") from error
 
 
 class LedgerRow(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMES))):

@@ -22,7 +22,7 @@ Statement = tuple[str, tuple[Any, ...]]
 class TransactionWriter:
     """Owns one connection, outside the engine's pool. Used by one task; `StorageError` is final for the batch it is about."""
 
-    __slots__ = ("_connection", "_cursor", "_driver_error", "_engine")
+    __slots__ = ("_connection", "_cursor", "_driver_error", "_engine", "_pooled")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -31,11 +31,13 @@ class TransactionWriter:
             pooled = engine.raw_connection()
         except SQLAlchemyError as error:
             raise StorageError(f"cannot open the ledger for writing: {error}") from error
+        connection: Any = pooled.driver_connection
         pooled.detach()
-        self._connection: Any = pooled.driver_connection
         if engine.dialect.name != "sqlite":
-            self._connection.autocommit = True  # transactions begin and end where `write` says, as they do on SQLite
-        self._cursor = self._connection.cursor()
+            connection.autocommit = True  # transactions begin and end where `write` says, as they do on SQLite
+        self._pooled = pooled
+        self._connection = connection
+        self._cursor = connection.cursor()
 
     def insert_into(self, row: type[LedgerRow]) -> str:
         """The statement that inserts one tuple into the table of `row`."""
@@ -71,4 +73,4 @@ class TransactionWriter:
 
     def close(self) -> None:
         """Give the connection back to the system; may be called twice."""
-        self._connection.close()
+        self._pooled.close()

@@ -20,6 +20,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -55,14 +56,14 @@ class ServedRequest:
 class ModelServer:
     """Answers POST …/chat/completions by `script`.
 
-    `script` is one behaviour for every request, a list of behaviours used in order, or either of them for each schema name
-    ("*" for all others). `good` makes the good answers; `latency_s` delays each answer; `retry_after_s` is what a 429 or 503
-    asks for; `drip_s` is the pause between two bytes of a slow answer.
+    `script` is one behaviour for every request, a list of behaviours used in order, or a mapping that gives either of them
+    for each schema name ("*" for all others). `good` makes the good answers; `latency_s` delays each answer;
+    `retry_after_s` is what a 429 or 503 asks for; `drip_s` is the pause between two bytes of a slow answer.
     """
 
     def __init__(
         self,
-        script: Behaviour | Sequence[Behaviour] | Mapping[str, Behaviour | Sequence[Behaviour]] = "good",
+        script: Mapping[str, Behaviour | Sequence[Behaviour]] | Sequence[Behaviour] | Behaviour = "good",
         *,
         good: GoodAnswers | None = None,
         latency_s: float = 0.0,
@@ -82,7 +83,8 @@ class ModelServer:
         self._served_garbage = 0
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        for key, behaviour in (script if _is_by_schema(script) else {ANY: script}).items():
+        by_schema: Mapping[str, Any] = script if isinstance(script, Mapping) else {ANY: script}
+        for key, behaviour in by_schema.items():
             self._add(key, behaviour)
 
     # ------------------------------------------------------------ life
@@ -112,22 +114,28 @@ class ModelServer:
         """A running server in a thread of its own; takes what the constructor takes."""
         server = cls(*args, **options)
         loop = asyncio.new_event_loop()
-        running, stop = threading.Event(), asyncio.Event()
+        stop = asyncio.Event()
+        running: Future[None] = Future()
 
         async def serve() -> None:
-            async with server:
-                running.set()
-                await stop.wait()
+            try:
+                await server.__aenter__()
+            except OSError as error:
+                running.set_exception(error)
+                return
+            running.set_result(None)
+            await stop.wait()
+            await server.__aexit__()
 
-        thread = threading.Thread(target=lambda: asyncio.Runner(loop_factory=lambda: loop).run(serve()), daemon=True)
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="model-server", daemon=True)
         thread.start()
-        if not running.wait(timeout=10.0):
-            raise RuntimeError("the model server did not start within 10 s")
         try:
+            running.result(timeout=10.0)
             yield server
         finally:
             loop.call_soon_threadsafe(stop.set)
             thread.join(timeout=10.0)
+            loop.close()
 
     # ------------------------------------------------------------ what tests ask
 
@@ -246,13 +254,6 @@ class ModelServer:
 def mode_names() -> list[str]:
     """Every mode that a script or `--mode` may name."""
     return [*MODES, GARBAGE_MODE]
-
-
-def _is_by_schema(script: Any) -> bool:
-    """Whether a mapping maps schema names to scripts; one that maps fields to values is an answer."""
-    if not isinstance(script, Mapping):
-        return False
-    return bool(script) and all(key == ANY or key[:1].isupper() for key in script)
 
 
 def _schema_of(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

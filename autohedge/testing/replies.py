@@ -74,7 +74,8 @@ def error_reply(
     status: int, message: str, *, code: str | None = None, param: str | None = None, retry_after: str | None = None
 ) -> HttpReply:
     """An error in the shape that OpenAI uses; `retry_after` is the header as it is to be sent (seconds or an HTTP date)."""
-    body = {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": param}}
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = {"error": {"message": message, "type": kind, "code": code, "param": param}}
     headers = (("retry-after", retry_after),) if retry_after is not None else ()
     return HttpReply(status=status, body=json.dumps(body).encode(), headers=headers)
 

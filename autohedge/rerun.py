@@ -1,0 +1,106 @@
+"""Run a recorded run again and hold it against its record, byte for byte.
+
+The market, the settings and the desk's recorded answers go in again; every command, order event, fill and inventory value comes
+out again, or the first difference is shown. No model is called and nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import NamedTuple
+
+from autohedge.bootstrap import Opening, instruments_of, prepare
+from autohedge.domain.records import CycleOutcome, CycleRequest, OpeningRecord
+from autohedge.errors import ConfigError
+from autohedge.market.recordings import fingerprint
+from autohedge.session import StopPoint, TradingSession
+from autohedge.settings import Settings, validated
+from autohedge.storage.database import open_database
+from autohedge.storage.ledger import RunStatus
+from autohedge.storage.runs import RecordedRun, find_run, openings, recorded_cycles
+from autohedge.storage.stream import Difference, Divergence, StreamLedger, compare_streams
+
+
+class RecordedDesk:
+    """Gives the recorded answers again; asked for one that was never recorded, it ends the session there."""
+
+    def __init__(self, cycles: list[CycleOutcome]) -> None:
+        self.model_name: str | None = None
+        self._cycles = {cycle.cycle_id: cycle for cycle in cycles}
+        self.session: TradingSession | None = None
+
+    async def run_cycle(self, request: CycleRequest) -> CycleOutcome:
+        """The recorded answer for this cycle id."""
+        recorded = self._cycles.get(request.cycle_id)
+        if recorded is not None:
+            return recorded
+        if self.session is not None:
+            self.session.request_stop()
+        await asyncio.Event().wait()
+        raise AssertionError("a stopped session cancels what it asked for")
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+class RerunResult(NamedTuple):
+    """`difference` is None when the streams are equal; `cut_short`: the record ends before its run would and agrees so far."""
+
+    run: RecordedRun
+    lines: int
+    difference: Difference | None
+    cut_short: bool
+
+    @property
+    def equal(self) -> bool:
+        """True when everything recorded came out again."""
+        return self.difference is None or self.cut_short
+
+
+async def rerun(out_dir: Path, run: str) -> RerunResult:
+    """Re-run `run` (an id or its unique beginning) of the ledger in `out_dir` and compare.
+
+    `ConfigError` when there is no such run, or when its recording is gone or has changed since.
+    """
+    engine = open_database(out_dir / "autohedge.db", create=False)
+    recorded = find_run(engine, run)
+    settings = validated(Settings, {**recorded.settings, "out_dir": out_dir})
+    if settings.replay_path is not None and fingerprint(settings.replay_path) != recorded.market_fingerprint:
+        raise ConfigError(
+            f"the recording {settings.replay_path} is not what run {recorded.run_id} read; restore it to replay that run"
+        )
+    desk = RecordedDesk(recorded_cycles(engine, recorded.run_id))
+    plan = prepare(
+        settings,
+        desk=desk,
+        environ={},
+        openings=_openings(settings, openings(engine, recorded.run_id)),
+        open_end=recorded.kind.value in ("serve", "schedule"),
+    )
+    ledger = StreamLedger()
+    session = plan.session(ledger, stop_at=_stop_point(recorded))
+    desk.session = session
+    await session.run(plan.cycles)
+    await session.close()
+    difference = compare_streams(recorded.stream_path, ledger.lines)
+    unfinished = recorded.status is not RunStatus.FINISHED and recorded.summary is None
+    cut_short = unfinished and difference is not None and difference.kind is Divergence.RECORDED_ENDS_EARLIER
+    return RerunResult(recorded, len(ledger.lines), difference, cut_short)
+
+
+def _stop_point(recorded: RecordedRun) -> StopPoint | None:
+    """Where an interrupted or driven session ended; None for one that ran to its planned end."""
+    summary = recorded.summary
+    driven = recorded.kind.value in ("serve", "schedule")
+    if summary is None or not (summary["interrupted"] or driven):
+        return None
+    return StopPoint(messages=summary["messages"], cycles=summary["cycles"])
+
+
+def _openings(settings: Settings, recorded: list[OpeningRecord]) -> dict[str, Opening]:
+    rules = {each.symbol: each for each in instruments_of(settings)}
+    return {
+        each.symbol: Opening(rules[each.symbol].base_atoms_floor(each.base), rules[each.symbol].quote_atoms_floor(each.quote))
+        for each in recorded
+    }

@@ -1,0 +1,79 @@
+"""Text to whole steps and back, exactly."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autohedge.market import exact
+from autohedge.market.exact import MAX_STEPS, ExactGrid, OffGrid, StepText, size_grid
+from autohedge.market.instruments import instrument
+
+STEPS = ["0.01", "0.00001", "1000", "1", "0.5", "0.025", "0.00000001"]
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "steps"),
+    [
+        ("0.01", "61837.63000000", 6183763),
+        ("0.01", "0.00", 0),
+        ("0.01", "7", 700),
+        ("0.01", "007.10", 710),
+        ("1000", "94000000.0", 94000),
+        ("0.025", "1.075", 43),
+        ("0.00001", "0.00001000", 1),
+    ],
+)
+def test_a_multiple_of_the_step_is_converted_exactly(step: str, text: str, steps: int) -> None:
+    grid = ExactGrid(Decimal(step), "price")
+    assert grid[text] == steps
+    assert grid[text] == steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0.001", "61837.635", "", " 1", "1 ", "+1", "-1", "1e3", "NaN", "inf", "1.", ".5", "1_0", "0x1", "١", "1,5", "9" * 25, "1.0\n"],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(OffGrid, match="price"):
+        ExactGrid(Decimal("0.01"), "price")[text]
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, None])
+def test_a_value_that_is_no_text_is_refused(value: object) -> None:
+    with pytest.raises(OffGrid, match="not a text"):
+        ExactGrid(Decimal("0.01"), "price")[value]  # type: ignore[index]
+
+
+def test_a_size_finer_than_a_lot_is_rounded_down_and_each_one_is_counted() -> None:
+    grid = size_grid(instrument("binance", "BTC/USDT"))
+    assert [grid["25.42618900"], grid["25.42618900"], grid["0.000009"], grid["25.42618"]] == [2542618, 2542618, 0, 2542618]
+    assert grid.rounded == 3
+
+
+def test_a_size_finer_than_an_atom_is_refused() -> None:
+    with pytest.raises(OffGrid, match="size is not a multiple"):
+        size_grid(instrument("binance", "BTC/USDT"))["1.000000001"]
+
+
+def test_an_absurdly_large_number_is_refused() -> None:
+    grid = ExactGrid(Decimal("1"), "size")
+    assert grid[str(MAX_STEPS)] == MAX_STEPS
+    with pytest.raises(OffGrid, match="large"):
+        grid[str(MAX_STEPS + 1)]
+
+
+@given(step=st.sampled_from(STEPS), steps=st.integers(0, MAX_STEPS))
+def test_what_is_written_is_read_back(step: str, steps: int) -> None:
+    assert ExactGrid(Decimal(step), "size")[StepText(Decimal(step))[steps]] == steps
+
+
+def test_only_a_bounded_number_of_conversions_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_CACHE_LIMIT", 10)
+    grid, text = ExactGrid(Decimal(1), "size"), StepText(Decimal(1))
+    assert [grid[text[each]] for each in range(100)] == list(range(100))
+    assert len(grid) <= 10
+    assert len(text) <= 10
