@@ -8,6 +8,7 @@ AutoHedgeError
 ├── VenueRefused           do not retry: the venue answered no
 ├── ModelUnavailable       fall back: no usable answer came from the model's endpoint
 ├── ModelOutputInvalid     re-ask once, then fall back: an answer came and is not valid
+├── ApiError               the caller of the HTTP API: it could not be reached, or it said no (status and code say which)
 ├── LlmShareTooLow         the run failed: fewer decisions were model-driven than required (CLI exit code 1)
 └── InvariantBroken        halt: the program contradicts itself
 
@@ -60,6 +61,20 @@ class ModelOutputInvalid(AutoHedgeError):
     def __init__(self, failure: str, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+class ApiError(AutoHedgeError):
+    """The HTTP API of a served run was not reached (`status` is None) or answered with an error.
+
+    `code` is the answer's own word for it (`queue_full`, `unauthorized` …), or `unreachable`, `timeout`, `unexpected_answer`;
+    `retry_after_s` is what the answer asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class LlmShareTooLow(AutoHedgeError):

@@ -85,8 +85,12 @@ class Venue(Protocol):
         """Send a command at `now_ns`; its outcome comes later as events."""
         ...
 
+    def advance(self, now_ns: int) -> Sequence[VenueEvent]:
+        """What has become of commands that reached the venue by `now_ns`, before the market event at that time."""
+        ...
+
     def on_market(self, event: MarketEvent) -> Sequence[VenueEvent]:
-        """Let the market move on to `event`; returns what happened to our orders up to and including it."""
+        """Match our orders against `event`, which the session's book has already taken in."""
         ...
 
 

@@ -112,21 +112,24 @@ class TradingSession:
         self._next_cycle_ns = max(lane.now_ns for lane in self.lanes)
         await self.advance(self._next_cycle_ns)
 
-    async def cycle(self) -> list[CycleOutcome]:
-        """Ask the desk for every symbol as of now, then let the market go on for one interval."""
-        outcomes = await self.ask_desk()
+    async def cycle(self, task: str | None = None) -> list[CycleOutcome]:
+        """Ask the desk for every symbol as of now, then let the market go on for one interval. See `ask_desk`."""
+        outcomes = await self.ask_desk(task)
         if self._next_cycle_ns is not None:
             await self.advance(self._next_cycle_ns)
         return outcomes
 
-    async def ask_desk(self) -> list[CycleOutcome]:
-        """One desk cycle per symbol, all at once, at the scheduled market time. Empty when the session is being stopped."""
+    async def ask_desk(self, task: str | None = None) -> list[CycleOutcome]:
+        """One desk cycle per symbol, all at once, at the scheduled market time. Empty when the session is being stopped.
+
+        `task` is for this cycle alone; None leaves the session's own.
+        """
         if self._next_cycle_ns is None:
             await self.open()
         now_ns = self._next_cycle_ns or 0
         if self.stopping:
             return []
-        asked = asyncio.ensure_future(self._ask_all(now_ns))
+        asked = asyncio.ensure_future(self._ask_all(now_ns, self.task if task is None else task))
         stopped = asyncio.ensure_future(self._wait_for_stop())
         await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -197,14 +200,14 @@ class TradingSession:
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    async def _ask_all(self, now_ns: int) -> list[CycleOutcome]:
-        return list(await asyncio.gather(*(self._ask(lane, now_ns) for lane in self.lanes)))
+    async def _ask_all(self, now_ns: int, task: str) -> list[CycleOutcome]:
+        return list(await asyncio.gather(*(self._ask(lane, now_ns, task) for lane in self.lanes)))
 
     async def _wait_for_stop(self) -> list[CycleOutcome]:
         await self._stop.wait()
         return []
 
-    async def _ask(self, lane: Lane, now_ns: int) -> CycleOutcome:
+    async def _ask(self, lane: Lane, now_ns: int, task: str) -> CycleOutcome:
         cycle_id = lane.ids.cycle()
         view = lane.view(now_ns)
         if view is None:
@@ -212,7 +215,7 @@ class TradingSession:
                 cycle_id, lane.symbol, now_ns, "failed", "no tradable market: the book is not synchronised or one-sided",
                 None, DecisionSource.RULES, 0, (), (),
             )  # fmt: skip
-        return await self.desk.run_cycle(CycleRequest(cycle_id, lane.symbol, self.task, view))
+        return await self.desk.run_cycle(CycleRequest(cycle_id, lane.symbol, task, view))
 
     async def _heads(self, indexes: Sequence[int]) -> dict[int, int]:
         return {index: self._cursors[index].head_ns for index in indexes if await self._cursors[index].ready()}

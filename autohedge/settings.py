@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autohedge.domain.mandate import Envelope
+from autohedge.domain.numbers import Real, Whole
 from autohedge.errors import ConfigError
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.risk.limits import RiskLimits
@@ -33,13 +34,13 @@ class DeskSettings(BaseModel):
 
     model_config = _FROZEN
 
-    every_s: float = Field(default=60.0, gt=0, le=86_400)
-    cycles: int | None = Field(default=None, ge=0, le=1_000_000)
-    latency_ms: float = Field(default=2_000.0, ge=0, le=600_000)
-    max_revisions: int = Field(default=2, ge=0, le=10)
-    agent_deadline_s: float | None = Field(default=None, gt=0, le=600)
-    cycle_deadline_s: float = Field(default=120.0, gt=0, le=3_600)
-    require_llm_frac: float | None = Field(default=None, ge=0, le=1)
+    every_s: Real = Field(default=60.0, ge=0.001, le=86_400)
+    cycles: Whole | None = Field(default=None, ge=0, le=1_000_000)
+    latency_ms: Real = Field(default=2_000.0, ge=0, le=600_000)
+    max_revisions: Whole = Field(default=2, ge=0, le=10)
+    agent_deadline_s: Real | None = Field(default=None, gt=0, le=600)
+    cycle_deadline_s: Real = Field(default=120.0, gt=0, le=3_600)
+    require_llm_frac: Real | None = Field(default=None, ge=0, le=1)
     task: str = Field(default=DEFAULT_TASK, min_length=1, max_length=4_000)
 
 
@@ -51,9 +52,9 @@ class ModelSettings(BaseModel):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     base_url: str | None = Field(default=None, max_length=2_000)
     schema_mode: Literal["auto", "strict", "object", "text"] = "auto"
-    max_attempts: int = Field(default=3, ge=1, le=10)
-    wait_initial_s: float = Field(default=0.5, ge=0, le=60)
-    wait_max_s: float = Field(default=8.0, ge=0, le=600)
+    max_attempts: Whole = Field(default=3, ge=1, le=10)
+    wait_initial_s: Real = Field(default=0.5, ge=0, le=60)
+    wait_max_s: Real = Field(default=8.0, ge=0, le=600)
 
     @field_validator("base_url")
     @classmethod
@@ -78,7 +79,7 @@ class Settings(BaseModel):
 
     symbols: tuple[str, ...] = ("BTC/USDT",)
     market: str = "sim"
-    seed: int = Field(default=7, ge=0, lt=2**63)
+    seed: Whole = Field(default=7, ge=0, lt=2**63)
     out_dir: Path = Path("outputs")
     record_dir: Path | None = None
     agents_dir: Path | None = None
@@ -192,7 +193,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
-            _merge(target.setdefault(key, {}), value)
+        if isinstance(value, Mapping):
+            part = target.get(key)
+            if not isinstance(part, dict):
+                part = target[key] = {}
+            _merge(part, value)
         else:
             target[key] = value

@@ -67,7 +67,8 @@ class Inventory:
             base -= fill.fee_atoms
         elif fill.fee_asset == instrument.quote:
             quote -= fill.fee_atoms
-        if base < 0 or quote < 0:
+        sold_more_than_held = fill.side is not BUY and size_atoms > self.base_atoms
+        if base < 0 or quote < 0 or sold_more_than_held:
             raise InvariantBroken(
                 f"{instrument.symbol}: fill {fill.trade_id} would leave {instrument.base_amount(base)} {instrument.base} and "
                 f"{instrument.quote_amount(quote)} {instrument.quote}; spot balances are never negative"
@@ -100,9 +101,9 @@ class Inventory:
             self.quote_atoms += notional
 
     def _pay_base(self, fee_atoms: int, worth_atoms: int) -> None:
-        """A fee taken in base is a sale of that base at the fill's price whose proceeds are the fee."""
-        released = self.cost_atoms * fee_atoms // self.base_atoms if fee_atoms > 0 else -worth_atoms
+        """A fee taken in base is a sale of that base at the fill's price whose proceeds are the fee; a rebate is a purchase."""
+        released = self.cost_atoms * fee_atoms // self.base_atoms if fee_atoms > 0 else worth_atoms
         self.cost_atoms -= released
-        self.realized_atoms += worth_atoms - released if fee_atoms > 0 else 0
+        self.realized_atoms += worth_atoms - released
         self.base_atoms -= fee_atoms
         self.fees_atoms += worth_atoms

@@ -2,17 +2,21 @@
 
 `clamp` is two-sided, limits the change against the mandate before, and reports each hit. `in_force` says what a mandate is
 worth at a time: as given until it expires, then sliding over one further ttl to the conservative values (wider, smaller,
-no bias), then conservative. A missing mandate is conservative from the start.
+no bias, risk at least medium), then conservative. A missing mandate is conservative from the start. Nothing here ever
+loosens with time, and a proposal that is not made of finite numbers is refused.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autohedge.domain.ids import CycleId, MandateId
+from autohedge.domain.numbers import Real
+from autohedge.errors import InvariantBroken
 
 NS_PER_S = 1_000_000_000
 
@@ -40,19 +44,19 @@ class Envelope(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    spread_multiplier_min: float = Field(default=1.0, ge=1.0, le=10.0)
-    spread_multiplier_max: float = Field(default=3.0, ge=1.0, le=10.0)
-    spread_multiplier_max_change: float = Field(default=0.5, gt=0.0)
-    inventory_bias_min: float = Field(default=-0.5, ge=-1.0, le=0.0)
-    inventory_bias_max: float = Field(default=0.5, ge=0.0, le=1.0)
-    inventory_bias_max_change: float = Field(default=0.25, gt=0.0)
-    size_multiplier_min: float = Field(default=0.25, ge=0.0, le=1.0)
-    size_multiplier_max: float = Field(default=1.0, gt=0.0, le=1.0)
-    size_multiplier_max_change: float = Field(default=0.25, gt=0.0)
-    ttl_min_s: float = Field(default=10.0, gt=0.0)
-    ttl_max_s: float = Field(default=900.0, gt=0.0)
-    conservative_spread_multiplier: float = Field(default=2.0, ge=1.0, le=10.0)
-    conservative_size_multiplier: float = Field(default=0.5, ge=0.0, le=1.0)
+    spread_multiplier_min: Real = Field(default=1.0, ge=1.0, le=10.0)
+    spread_multiplier_max: Real = Field(default=3.0, ge=1.0, le=10.0)
+    spread_multiplier_max_change: Real = Field(default=0.5, gt=0.0)
+    inventory_bias_min: Real = Field(default=-0.5, ge=-1.0, le=0.0)
+    inventory_bias_max: Real = Field(default=0.5, ge=0.0, le=1.0)
+    inventory_bias_max_change: Real = Field(default=0.25, gt=0.0)
+    size_multiplier_min: Real = Field(default=0.25, ge=0.0, le=1.0)
+    size_multiplier_max: Real = Field(default=1.0, gt=0.0, le=1.0)
+    size_multiplier_max_change: Real = Field(default=0.25, gt=0.0)
+    ttl_min_s: Real = Field(default=10.0, ge=0.001, le=86_400.0)
+    ttl_max_s: Real = Field(default=900.0, ge=0.001, le=86_400.0)
+    conservative_spread_multiplier: Real = Field(default=2.0, ge=1.0, le=10.0)
+    conservative_size_multiplier: Real = Field(default=0.5, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Envelope:
@@ -136,7 +140,13 @@ def clamp(
     source: str,
     reason: str,
 ) -> Mandate:
-    """Turn a proposal into a mandate inside the envelope; without a previous mandate the step counts from neutral (1, 0, 1)."""
+    """Turn a proposal into a mandate inside the envelope; without a previous mandate the step counts from neutral (1, 0, 1).
+
+    `InvariantBroken` for a number that is not finite: NaN has no nearest bound, and the desk checks its answers before.
+    """
+    numbers = (proposal.spread_multiplier, proposal.inventory_bias, proposal.size_multiplier, proposal.ttl_s)
+    if not all(isfinite(number) for number in numbers):
+        raise InvariantBroken(f"{symbol}: a mandate proposal is made of finite numbers, found {proposal}")
     clamps: list[Clamped] = []
     before = (previous.spread_multiplier, previous.inventory_bias, previous.size_multiplier) if previous else (1.0, 0.0, 1.0)
 
@@ -147,10 +157,9 @@ def clamp(
         given = min(max(asked, low), high)
         if given != asked:
             clamps.append(Clamped(name, asked, given, f"{name}_min" if asked < low else f"{name}_max"))
-        stepped = min(max(given, was - step), was + step)
+        # the bounds win over the step: an envelope that was narrowed binds at once
+        stepped = min(max(min(max(given, was - step), was + step), low), high)
         if stepped != given:
-            # the bounds win over the step: an envelope that was narrowed binds at once
-            stepped = min(max(stepped, low), high)
             clamps.append(Clamped(name, given, stepped, f"{name}_max_change"))
         return stepped
 
@@ -198,12 +207,13 @@ def in_force(mandate: Mandate | None, now_ns: int, envelope: Envelope) -> Mandat
     # decaying never loosens: a mandate that was already wider or smaller than conservative stays so
     spread = mandate.spread_multiplier + gone * (max(wide, mandate.spread_multiplier) - mandate.spread_multiplier)
     size = mandate.size_multiplier + gone * (min(small, mandate.size_multiplier) - mandate.size_multiplier)
+    risk_level = RiskLevel.MEDIUM if mandate.risk_level is RiskLevel.LOW else mandate.risk_level
     return MandateValues(
         mandate.mandate_id,
         spread,
         mandate.inventory_bias * (1.0 - gone),
         size,
-        mandate.risk_level,
+        risk_level,
         mandate.source,
         MandateState.DECAYING if gone < 1.0 else MandateState.EXPIRED,
     )

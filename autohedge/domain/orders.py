@@ -153,6 +153,7 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.FILLED, _E.REFUSE_CANCEL): _S.FILLED,
     (_S.CANCELLED, _E.ACCEPT): _S.CANCELLED,
     (_S.CANCELLED, _E.REFUSE_CANCEL): _S.CANCELLED,
+    (_S.REJECTED, _E.REFUSE_CANCEL): _S.REJECTED,
     # late facts are booked
     (_S.CANCELLED, _E.FILL_PART): _S.CANCELLED,
     (_S.CANCELLED, _E.FILL_REST): _S.FILLED,
@@ -201,10 +202,10 @@ class Order:
         self.state = next_state(self.state, event)
 
     def fill(self, size_lots: int) -> None:
-        """Book a fill; `InvariantBroken` if it is not positive or larger than what is left."""
+        """Book a fill; `InvariantBroken`, with nothing changed, if it is not positive or larger than what is left."""
         if not 0 < size_lots <= self.remaining_lots:
             raise InvariantBroken(
                 f"order {self.client_order_id}: a fill of {size_lots} lots does not fit the {self.remaining_lots} left"
             )
+        self.apply(OrderEvent.FILL_REST if size_lots == self.remaining_lots else OrderEvent.FILL_PART)
         self.filled_lots += size_lots
-        self.apply(OrderEvent.FILL_REST if self.remaining_lots == 0 else OrderEvent.FILL_PART)

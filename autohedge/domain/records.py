@@ -170,6 +170,21 @@ class MandateRecord(NamedTuple):
     mandate: Mandate | None
 
 
+class ScheduledCycle(NamedTuple):
+    """One tick of a schedule's fixed grid, in wall time; `n` counts ticks from 1.
+
+    `status` is "ok", "failed" (`reason` says why), "overrun" (it ended well, but after a later tick was due) or "skipped" (due
+    while an earlier cycle was still running, so never started: `started_wall_ns` and `ended_wall_ns` are None).
+    """
+
+    n: int
+    planned_wall_ns: int
+    started_wall_ns: int | None
+    ended_wall_ns: int | None
+    status: str
+    reason: str
+
+
 class QuoteStateRecord(NamedTuple):
     """The maker began or stopped quoting a side, with the reason."""
 

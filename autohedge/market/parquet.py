@@ -185,9 +185,8 @@ def _scan(file: Path) -> polars.LazyFrame:
         raise MarketDataError(f"{file}: cannot be read as Parquet ({_first_line(error)})") from error
     missing = [name for name in COLUMNS if name not in schema]
     if missing:
-        raise MarketDataError(
-            f"{file}: not a flattened recording: column {', '.join(missing)} missing; found {list(schema)[:12]}"
-        )
+        found = ", ".join(list(schema)[:12])
+        raise MarketDataError(f"{file}: not a flattened recording: expected columns {', '.join(missing)}, found {found}")
     wrong = [name for name in COLUMNS if name != "kind" and not schema[name].is_integer()]
     if wrong:
         raise MarketDataError(f"{file}: not a flattened recording: expected whole numbers in {', '.join(wrong)}")

@@ -8,21 +8,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autohedge.domain.numbers import Exact, Real
+
 BPS = Decimal(10_000)
-
-
-def _exact(value: Any) -> Any:
-    """Money from a float is taken by its shortest decimal form (0.001, not 0.00100000000000000002…); bools are no numbers."""
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, found {value}")
-    return Decimal(repr(value)) if isinstance(value, float) else value
-
-
-Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
+MOST_BASE = Decimal("1e15")
 
 
 def _none_word(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _is_zero(value: str | int | float | Decimal) -> bool:
+    try:
+        return float(value) == 0
+    except (ValueError, OverflowError):
+        return False
 
 
 class QuotingModel(StrEnum):
@@ -86,37 +86,37 @@ class MarketMakingConfig(BaseModel):
     quoting_model: QuotingModel = QuotingModel.ORDER_BOOK
     touch: Touch = Touch.DISTANCE
     max_spread_bps: Exact = Field(default=Decimal(50), gt=0, le=5_000, description="Cap of the full spread, in bps.")
-    skew_factor: float = Field(
+    skew_factor: Real = Field(
         default=0.3, ge=0, le=2, description="Shift of both quotes per unit of inventory_ratio off target."
     )
-    inventory_target: float = Field(default=0.5, ge=0, le=1, description="Target of inventory_ratio; 0.5 is neutral.")
-    initial_base: Exact = Field(default=Decimal(0), ge=0, description="Base held at the start, in the base asset.")
-    neutral_base: Exact = Field(default=Decimal(0), ge=0, description="Base that counts as neutral, in the base asset.")
+    inventory_target: Real = Field(default=0.5, ge=0, le=1, description="Target of inventory_ratio; 0.5 is neutral.")
+    initial_base: Exact = Field(default=Decimal(0), ge=0, le=MOST_BASE, description="Base held at the start, in base.")
+    neutral_base: Exact = Field(default=Decimal(0), ge=0, le=MOST_BASE, description="Base that counts as neutral, in base.")
     rebalance: bool = Field(default=False, description="Beyond rebalance_threshold also send a crossing order back to neutral.")
-    depth_reference_quote: float = Field(default=100_000, gt=0, description="Depth, in quote, that scores 100.")
+    depth_reference_quote: Real = Field(default=100_000, ge=1e-6, le=1e15, description="Depth, in quote, that scores 100.")
 
     maker_fee_bps: Exact = Field(default=Decimal(10), ge=-10, le=500, description="Maker fee in bps; negative is a rebate.")
     taker_fee_bps: Exact = Field(default=Decimal(10), ge=0, le=500, description="Taker fee in bps.")
     fee_asset: FeeAsset = FeeAsset.QUOTE
-    latency_ms: float = Field(
+    latency_ms: Real = Field(
         default=50,
-        gt=0,
+        ge=0.001,
         le=60_000,
         description="From our decision to the venue, in ms. Zero would be look-ahead and is refused.",
     )
 
-    min_requote_ms: float = Field(default=100, ge=1, le=3_600_000, description="Quotes are reconsidered at most this often.")
-    refresh_tolerance_bps: float = Field(
+    min_requote_ms: Real = Field(default=100, ge=1, le=3_600_000, description="Quotes are reconsidered at most this often.")
+    refresh_tolerance_bps: Real = Field(
         default=1.0, ge=0, le=1_000, description="Moves below it leave an order alone (distance style)."
     )
-    max_order_age_s: float = Field(default=1_800, gt=0, description="An older order is replaced.")
-    filled_order_delay_s: float = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")
+    max_order_age_s: Real = Field(default=1_800, ge=0.001, le=31_536_000, description="An older order is replaced.")
+    filled_order_delay_s: Real = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")
 
     @field_validator("latency_ms", mode="before")
     @classmethod
     def _no_look_ahead(cls, value: Any) -> Any:
         """At zero latency quotes move before the trades that moved the market print, and a touch maker earns: refused."""
-        if value in (0, "0", "0.0"):
+        if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool) and _is_zero(value):
             raise ValueError(
                 "zero latency is look-ahead (quotes would move before the trades they answer); give more than 0 ms"
             )
@@ -130,7 +130,11 @@ class MarketMakingConfig(BaseModel):
             data = dict(data)
             if "spread_percentage" in data:
                 raise ValueError("give spread_percentage or base_spread_bps, not both: they are one setting")
-            data["spread_percentage"] = Decimal(str(data.pop("base_spread_bps"))) / BPS
+            given = data.pop("base_spread_bps")
+            try:
+                data["spread_percentage"] = Decimal(str(given)) / BPS
+            except ArithmeticError:
+                raise ValueError(f"base_spread_bps: expected a number of bps, found {str(given)[:80]!r}") from None
         return data
 
     @model_validator(mode="after")

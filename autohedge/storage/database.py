@@ -70,16 +70,17 @@ def _url(target: str | Path) -> URL:
 
 
 def _prepare_file(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise ConfigError(f"expected a database file, found the folder {path}; name the file in it, {path / DATABASE_NAME}")
-    if path.exists():
-        return
-    if not create:
-        raise ConfigError(f"there is no ledger at {path}; run something first, or name the output folder that has one")
+    """Refuse a path that no database can be at; make the folder of a new one."""
     try:
+        if path.is_dir():
+            raise ConfigError(f"expected a database file, found the folder {path}; name the file in it, {path / DATABASE_NAME}")
+        if path.exists():
+            return
+        if not create:
+            raise ConfigError(f"there is no ledger at {path}; run something first, or name the output folder that has one")
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"expected to write to {path.parent}: {error.strerror}; choose another output folder") from error
+        raise ConfigError(f"cannot use {path.parent}: {error.strerror}; choose another output folder") from error
 
 
 def _engine(url: URL) -> Engine:

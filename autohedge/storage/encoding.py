@@ -43,7 +43,7 @@ def to_json(value: Any, *, sort_keys: bool = False) -> str:
     try:
         return orjson.dumps(_writable(value), default=_as_text, option=option).decode()
     except TypeError as error:
-        raise StorageError(f"expected plain data to record as JSON: {error}") from error
+        raise StorageError(f"expected plain data to record as JSON: {error.__cause__ or error}") from error
 
 
 def from_json(text: str) -> Any:

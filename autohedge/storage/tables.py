@@ -249,6 +249,21 @@ class ModelCallRow(CyclePartRow, table=True):
     latency_ms: float
 
 
+class ScheduledCycleRow(LedgerRow, table=True):
+    """One tick of a run's schedule (`ScheduledCycle`): wall time only, no part of the canonical stream."""
+
+    __tablename__ = "scheduled_cycles"
+    __table_args__: ClassVar[Any] = CLUSTERED
+
+    run_id: str = Field(primary_key=True, foreign_key="runs.run_id")
+    n: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    planned_wall_ns: int = Field(sa_type=BigInteger)
+    started_wall_ns: int | None = Field(default=None, sa_type=BigInteger)
+    ended_wall_ns: int | None = Field(default=None, sa_type=BigInteger)
+    status: str
+    reason: str
+
+
 METADATA: MetaData = LedgerRow.metadata
 
 # Alembic's own table, so that a new database can be stamped without loading Alembic (a test holds them equal).

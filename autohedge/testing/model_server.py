@@ -91,13 +91,14 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """What a client is given; the server must be running."""
+        """What a client is given, from the start of the server on."""
         if self._server is None:
             raise RuntimeError("the model server is not running; use `async with` or `in_thread`")
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return f"http://127.0.0.1:{self._port}/v1"
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, limit=_MAX_HEAD_BYTES, backlog=512)
+        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,5 +4,5 @@ A step is written by hand beside the change of `autohedge.storage.tables` that i
 steps lead to with the tables as they are declared.
 """
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that the tables of this version correspond to."""

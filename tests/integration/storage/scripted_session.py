@@ -141,9 +141,7 @@ class _Maker:
         self.ledger.commit()
         if not denied:
             self.working = {order_id: (side, price_ticks, lots)}
-            self.ledger.order_event(
-                OrderEventRecord(self.rules.symbol, ts_ns, order_id, "accepted", OrderState.SUBMITTED, "")
-            )
+            self.ledger.order_event(OrderEventRecord(self.rules.symbol, ts_ns, order_id, "accepted", OrderState.SUBMITTED, ""))
 
     def fill(self, ts_ns: int) -> None:
         """The working order fills."""

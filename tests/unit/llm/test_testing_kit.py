@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from typing import Any, Literal
@@ -126,7 +127,7 @@ async def test_a_blank_scripted_answer_is_an_empty_one() -> None:
 
 def test_an_unknown_mode_is_refused_at_once() -> None:
     for script in ("hagn", ["good", "hagn"], {"*": "hagn"}):
-        with pytest.raises(ValueError, match="unknown mode 'hagn'.*known: "):
+        with pytest.raises(ValueError, match=r"unknown mode 'hagn'.*known: "):
             ModelServer(script)
 
 
@@ -172,10 +173,8 @@ async def test_the_server_speaks_http(raw: bytes, status: int) -> None:
 @pytest.mark.parametrize("raw", [b"", b"garbage", b"x" * 200_000, b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nshort"])
 async def test_what_is_no_http_ends_the_connection_and_not_the_server(raw: bytes) -> None:
     async with ModelServer() as server:
-        try:
+        with contextlib.suppress(ConnectionError):  # the server may close before it has read everything
             assert await _exchange(server, raw) == b""
-        except ConnectionError:
-            pass  # the server may close before it has read everything
         assert (await _exchange(server, _http(b"{}"))).startswith(b"HTTP/1.1 200")
 
 
@@ -200,7 +199,7 @@ def test_the_server_runs_in_a_thread_of_its_own() -> None:
         with pytest.raises(OSError, match="in use"):
             with ModelServer.in_thread("good", port=int(server.base_url.split(":")[2].split("/")[0])):
                 pass
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         asyncio.run(_exchange(server, _http(b"{}")))
 
 
@@ -210,7 +209,6 @@ def test_the_server_is_a_command_that_prints_its_address_first_and_stops_when_to
         assert process.stdout is not None and process.stderr is not None
         base_url = process.stdout.readline().strip()
         assert base_url.startswith("http://127.0.0.1:") and base_url.endswith("/v1")
-        server = ModelServer()
         port = int(base_url.split(":")[2].split("/")[0])
 
         async def ask() -> bytes:
@@ -225,7 +223,6 @@ def test_the_server_is_a_command_that_prints_its_address_first_and_stops_when_to
         process.terminate()
         assert process.wait(timeout=10) == 0
         assert process.stderr.read() == ""
-        assert server.count == 0
 
 
 def test_the_garbage_mode_and_every_other_mode_have_names() -> None:

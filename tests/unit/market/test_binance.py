@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -79,7 +80,11 @@ def test_a_buyer_who_was_not_the_maker_is_the_aggressor() -> None:
 
 @pytest.mark.parametrize(
     ("time", "ts_event_ns"),
-    [(1723161255208, 1723161255208_000_000), (1723161255208123, 1723161255208_123_000), ("1723161255208123456", 1723161255208123456)],
+    [
+        (1723161255208, 1723161255208_000_000),
+        (1723161255208123, 1723161255208_123_000),
+        ("1723161255208123456", 1723161255208123456),
+    ],
 )
 def test_the_digits_of_a_time_tell_its_unit(time: object, ts_event_ns: int) -> None:
     event = parse(DEPTH | {"E": time})
@@ -150,7 +155,9 @@ def test_a_size_that_is_not_one_makes_the_line_corrupt(size: object) -> None:
     reason(line(DEPTH | {"a": [["100.00", size]]}))
 
 
-@pytest.mark.parametrize("levels", [None, {}, "ab", ["12"], [{"1": 1, "2": 2}], [["1.00"]], [["1.00", "1", "1"]], [1], {"1": "1"}])
+@pytest.mark.parametrize(
+    "levels", [None, {}, "ab", ["12"], [{"1": 1, "2": 2}], [["1.00"]], [["1.00", "1", "1"]], [1], {"1": "1"}]
+)
 def test_levels_that_are_not_pairs_make_the_line_corrupt(levels: object) -> None:
     reason(line(DEPTH | {"b": levels}))
 
@@ -201,10 +208,8 @@ def test_an_empty_side_of_the_best_prices_is_all_zeros() -> None:
 @given(st.binary(max_size=200))
 def test_hostile_bytes_are_corrupt_and_nothing_else(raw: bytes) -> None:
     for content in (raw, b"5 " + raw):
-        try:
+        with contextlib.suppress(CorruptLine):
             assert LineParser(BTC).parse(content) is Skip.FOREIGN
-        except CorruptLine:
-            pass
 
 
 JSON = st.recursive(
@@ -215,7 +220,9 @@ JSON = st.recursive(
 
 
 @given(message=st.sampled_from([DEPTH, QUOTE, TRADE, REST]), data=st.data())
-def test_any_other_value_in_any_field_gives_a_valid_event_or_a_corrupt_line(message: dict[str, Any], data: st.DataObject) -> None:
+def test_any_other_value_in_any_field_gives_a_valid_event_or_a_corrupt_line(
+    message: dict[str, Any], data: st.DataObject
+) -> None:
     changed = dict(message)
     for key in data.draw(st.lists(st.sampled_from(sorted(message)), min_size=1, max_size=2)):
         changed[key] = data.draw(JSON)

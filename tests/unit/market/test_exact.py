@@ -35,7 +35,26 @@ def test_a_multiple_of_the_step_is_converted_exactly(step: str, text: str, steps
 
 @pytest.mark.parametrize(
     "text",
-    ["0.001", "61837.635", "", " 1", "1 ", "+1", "-1", "1e3", "NaN", "inf", "1.", ".5", "1_0", "0x1", "١", "1,5", "9" * 25, "1.0\n"],
+    [
+        "0.001",
+        "61837.635",
+        "",
+        " 1",
+        "1 ",
+        "+1",
+        "-1",
+        "1e3",
+        "NaN",
+        "inf",
+        "1.",
+        ".5",
+        "1_0",
+        "0x1",
+        "١",
+        "1,5",
+        "9" * 25,
+        "1.0\n",
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(OffGrid, match="price"):

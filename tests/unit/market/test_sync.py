@@ -50,7 +50,7 @@ def test_deltas_that_came_before_the_snapshot_are_applied_with_it_without_those_
     assert list(synced.applied_now) == [first, covering, later]
     assert synced.book.levels(BUY) == [(100, 1), (92, 2), (91, 1)]
     assert synced.book.last_update_id == 14
-    assert synced.counts == {kind: 0 for kind in Applied} | {Applied.BUFFERED: 3, Applied.APPLIED: 3}
+    assert synced.counts == dict.fromkeys(Applied, 0) | {Applied.BUFFERED: 3, Applied.APPLIED: 3}
 
 
 def test_the_first_delta_after_a_snapshot_must_cover_the_next_id(synced: SyncedBook) -> None:
@@ -131,7 +131,9 @@ def test_trades_pass_once_and_in_order(synced: SyncedBook) -> None:
 
 
 @pytest.mark.parametrize(("bid", "crossed"), [(109, 0), (110, 1), (115, 1)])
-def test_updates_that_leave_the_depth_crossed_or_locked_are_counted_and_kept(synced: SyncedBook, bid: int, crossed: int) -> None:
+def test_updates_that_leave_the_depth_crossed_or_locked_are_counted_and_kept(
+    synced: SyncedBook, bid: int, crossed: int
+) -> None:
     synced.apply(delta(11, 11, (bid, 1)))
     assert synced.crossed == crossed
     assert synced.book.best_bid_ticks == bid
@@ -165,8 +167,8 @@ def test_the_book_is_the_venues_or_invalid_whatever_is_lost_repeated_or_swapped(
         at += size
     taken = min(sum(cuts[:snapshot_at]), at)
     events.insert(min(snapshot_at, len(cuts)), BookSnapshot(0, 1, taken, tuple(sorted(true[taken].items(), reverse=True)), ()))
-    for kind, where in faults:
-        where %= len(events)
+    for kind, number in faults:
+        where = number % len(events)
         if kind == "drop":
             del events[where]
         elif kind == "repeat":

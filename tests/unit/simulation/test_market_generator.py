@@ -27,6 +27,7 @@ from autohedge.simulation.market_parameters import MAX_DURATION_S, MAX_SEED, MAX
 START_NS = 1_704_067_200_000_000_000
 SECOND_NS = 1_000_000_000
 DEFAULT = MarketParameters()
+CALM = replace(DEFAULT, bursts_per_minute=0.0)
 SEEDS = range(30)
 GOLDEN = "9cb2634b5d92cea66ea824ef3976d57a09ecf9965608480b676d5b92744e8b57"
 HUGE = pytest.param(10**5_000, id="5000 digits")  # more than Python writes out
@@ -247,24 +248,34 @@ def test_the_latency_parameter_is_the_least_time_from_the_venue_to_us() -> None:
     assert statistics.median(delays_ms) < 40
 
 
-def test_size_pace_and_start_parameters_scale_the_market() -> None:
-    """Ten times the level value displays ten times as much; twice the pace brings about twice the messages; the price starts
-    where it is told; larger orders take more."""
+def test_size_parameters_scale_what_is_displayed_and_traded() -> None:
+    """Ten times the level value displays ten times as much; market orders grow with their smallest one."""
 
     def shown(parameters: MarketParameters) -> int:
         (snapshot,) = next(actions(1, 1, parameters=parameters))
         assert isinstance(snapshot, BookSnapshot)
         return sum(lots for _, lots in snapshot.bids + snapshot.asks)
 
-    def traded(parameters: MarketParameters) -> float:
-        return statistics.median(event.size_lots for event in events(1, 600, parameters=parameters) if isinstance(event, Trade))
+    def traded(parameters: MarketParameters) -> list[int]:
+        return [event.size_lots for event in events(1, 600, parameters=parameters) if isinstance(event, Trade)]
 
     assert 9 < shown(replace(DEFAULT, level_quote=100_000.0)) / shown(DEFAULT) < 11
-    calm = replace(DEFAULT, bursts_per_minute=0.0)
-    assert (
-        1.4 < len(events(1, 1_200, parameters=replace(calm, actions_per_s=6.4))) / len(events(1, 1_200, parameters=calm)) < 2.9
-    )
-    assert traded(replace(calm, min_trade_quote=500.0)) > 3 * traded(calm)
+    larger = replace(CALM, min_trade_quote=500.0)
+    assert statistics.median(traded(larger)) > 3 * statistics.median(traded(CALM))
+
+
+def test_the_pace_parameter_is_about_the_number_of_book_changes() -> None:
+    """Per second, over hours and outside bursts; at twice the pace twice as many."""
+
+    def changes_per_s(parameters: MarketParameters) -> float:
+        changes = sum(isinstance(event, BookDelta) for seed in range(5) for event in events(seed, 3_600, parameters=parameters))
+        return changes / 5 / 3_600
+
+    assert 2.5 < changes_per_s(CALM) < 4.2
+    assert 5.0 < changes_per_s(replace(CALM, actions_per_s=6.4)) < 8.4
+
+
+def test_the_price_starts_where_it_is_told() -> None:
     (snapshot,) = next(actions(1, 1, parameters=replace(DEFAULT, start_price=Decimal(250))))
     assert isinstance(snapshot, BookSnapshot)
     assert snapshot.bids[0][0] < 25_000 < snapshot.asks[0][0]
@@ -272,7 +283,7 @@ def test_size_pace_and_start_parameters_scale_the_market() -> None:
 
 def test_bursts_volatility_and_impact_move_the_price() -> None:
     """With all three off the price stays within a few ticks for ten minutes; each alone makes it move."""
-    still = replace(DEFAULT, bursts_per_minute=0.0, volatility_per_hour=0.0, impact_bps=0.0)
+    still = replace(CALM, volatility_per_hour=0.0, impact_bps=0.0)
 
     def range_bps(parameters: MarketParameters) -> float:
         return observe(6, 600, parameters=parameters).range_bps
@@ -380,8 +391,7 @@ def test_returns_have_tails_heavier_than_the_normal(markets: list[Observed]) -> 
         return statistics.fmean(v**4 for v in values) / statistics.fmean(v**2 for v in values) ** 2
 
     assert kurtosis([value for market in markets for value in market.returns]) > 8
-    calm = observe(0, 7_200, replace(DEFAULT, bursts_per_minute=0.0))
-    assert kurtosis(calm.returns) > 3.5
+    assert kurtosis(observe(0, 7_200, CALM).returns) > 3.5
 
 
 def test_volatility_comes_in_clusters(markets: list[Observed]) -> None:
@@ -400,6 +410,8 @@ def test_market_orders_come_in_runs_of_one_side(markets: list[Observed]) -> None
     signs = [autocorrelation([float(trade.aggressor) for *_, trade in market.orders], 1) for market in markets]
     mean, error = mean_and_error(signs)
     assert mean > 0.3 > 3 * error
+    uninformed = observe(0, 3_600, replace(CALM, volatility_per_hour=0.0, impact_bps=0.0))
+    assert autocorrelation([float(trade.aggressor) for *_, trade in uninformed.orders], 1) > 0.3
 
 
 def test_trades_are_informed_so_that_a_touch_maker_loses(markets: list[Observed]) -> None:
@@ -416,6 +428,15 @@ def test_trades_are_informed_so_that_a_touch_maker_loses(markets: list[Observed]
         assert mean > 5 * error
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_buyers_and_sellers_alike_know_the_value(side: int) -> None:
+    """Where only the hidden value moves, the mid follows the orders of either side."""
+    market = observe(0, 7_200, replace(CALM, volatility_per_hour=0.02, impact_bps=0.0))
+    orders = [(time_ns, mid) for time_ns, mid, _, trade in market.orders if trade.aggressor == side]
+    mean, error = mean_and_error([side * (market.mid_at(time_ns + SECOND_NS) - mid) for time_ns, mid in orders])
+    assert mean > 1.0 > 5 * error
+
+
 def test_imbalance_leans_the_next_move_and_reverts(markets: list[Observed]) -> None:
     now, then = [], []
     for market in markets:
@@ -428,9 +449,17 @@ def test_imbalance_leans_the_next_move_and_reverts(markets: list[Observed]) -> N
     assert abs(statistics.fmean(autocorrelation(series, 30) for series in by_market)) < 0.05
 
 
-def test_order_sizes_have_a_heavy_tail(markets: list[Observed]) -> None:
-    sizes = sorted(trade.size_lots for market in markets for trade in market.trades)
-    assert sizes[-len(sizes) // 100] > 10 * statistics.median(sizes)
+def test_sizes_of_orders_and_levels_have_heavy_tails() -> None:
+    """One in a hundred is several times the median, without any help from sweeps."""
+    orders, levels = [], []
+    for action in actions(0, 3_600, parameters=CALM):
+        trades = [event.size_lots for event in action if isinstance(event, Trade)]
+        if trades:
+            orders.append(sum(trades))
+        elif isinstance(action[-1], BookDelta):
+            levels += [lots for _, lots in action[-1].bids + action[-1].asks if lots]
+    for sizes, times in ((orders, 10), (levels, 5)):
+        assert statistics.quantiles(sizes, n=100)[-1] > times * statistics.median(sizes)
 
 
 def test_quotes_at_twenty_bps_get_fills(markets: list[Observed]) -> None:

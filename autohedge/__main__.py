@@ -1,0 +1,5 @@
+"""`python -m autohedge` is the command line."""
+
+from autohedge.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Where orders go: adapters of the port `Venue`. Paper is the one that needs no venue."""
