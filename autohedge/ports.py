@@ -76,21 +76,23 @@ class MarketFeed(Protocol):
 class Venue(Protocol):
     """Where orders go. Idempotent by client order id: the same id is never executed twice.
 
-    Empty is not failed: no events means that nothing happened; a venue that cannot answer raises `VenueUnavailable`.
+    At each market event received at t the session calls `advance(t)`, then moves the book, then calls `on_market`. Both come
+    back at once when there is nothing to tell. Empty is not failed: no events means that nothing happened; a venue that cannot
+    answer raises `VenueUnavailable`.
     """
 
     simulated: bool
 
     def submit(self, command: Command, now_ns: int) -> None:
-        """Send a command at `now_ns`; its outcome comes later as events."""
+        """Send a command at `now_ns`; its outcome comes later, as events of `advance` or `on_market`."""
         ...
 
     def advance(self, now_ns: int) -> Sequence[VenueEvent]:
-        """What has become of commands that reached the venue by `now_ns`, before the market event at that time."""
+        """What became, up to and including `now_ns`, of commands on their way; the book is still as it was before `now_ns`."""
         ...
 
     def on_market(self, event: MarketEvent) -> Sequence[VenueEvent]:
-        """Match our orders against `event`, which the session's book has already taken in."""
+        """What `event`, which the book already contains, did to our orders; called once per event that was applied."""
         ...
 
 

@@ -25,6 +25,7 @@ from autohedge.risk.limits import RiskLimits
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
+_SPREAD_NAMES = frozenset({"spread_percentage", "base_spread_bps"})
 T = TypeVar("T", bound=BaseModel)
 DEFAULT_TASK = "Make a market around a fair price and keep the inventory near its target."
 
@@ -163,6 +164,7 @@ def build_settings(*layers: Mapping[str, Any]) -> Settings:
     """Settings from layers of nested plain data, later ones winning key by key; `ConfigError` in one line if they are wrong."""
     merged: dict[str, Any] = {}
     for layer in layers:
+        _forget_other_name(merged, layer)
         _merge(merged, layer)
     return validated(Settings, merged)
 
@@ -189,6 +191,14 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "value_error":
         return f"{where}: {message}{more}"
     return f"{where}: {message[:1].lower()}{message[1:]}, found {str(fault['input'])[:80]!r}{more}"
+
+
+def _forget_other_name(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """`spread_percentage` and `base_spread_bps` are one setting: the later layer's replaces the earlier one's."""
+    earlier, later = merged.get("maker"), layer.get("maker")
+    if isinstance(earlier, dict) and isinstance(later, Mapping) and not _SPREAD_NAMES.isdisjoint(later):
+        for name in _SPREAD_NAMES:
+            earlier.pop(name, None)
 
 
 def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:

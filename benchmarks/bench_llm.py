@@ -106,10 +106,11 @@ def ladder_overhead_ms(calls: int = 2_000) -> tuple[float, float]:
             best = min(best, (time.process_time() - began) / (calls // 5))
         return best * 1e3
 
+    ladder_ms = asyncio.run(through_the_ladder())
     began = time.process_time()
     for _ in range(calls):
         View.model_validate_json(ANSWER, strict=True)
-    return asyncio.run(through_the_ladder()), (time.process_time() - began) / calls * 1e3
+    return ladder_ms, (time.process_time() - began) / calls * 1e3
 
 
 def in_process() -> tuple[float, float]:

@@ -93,7 +93,9 @@ class Guard:
     def __init__(self, app: ASGIApp, *, api_key: str | None, allowed_hosts: Iterable[str]) -> None:
         self._app = app
         self._key = None if api_key is None else api_key.encode()
-        self._hosts = LOOPBACK_NAMES | {f"[{host}]" if ":" in host and host[0] != "[" else host.lower() for host in allowed_hosts}
+        self._hosts = LOOPBACK_NAMES | {
+            f"[{host}]".lower() if host.count(":") > 1 and host[0] != "[" else host_of(host) for host in allowed_hosts
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the refusal, or hand the request on with its body read."""
@@ -120,7 +122,10 @@ class Guard:
             )
         if self._key is not None and scope["path"] not in OPEN_PATHS and not self._shows_key(headers):
             return refusal(
-                401, "unauthorized", f"expected the API key in {API_KEY_HEADER} or as a bearer token", {"WWW-Authenticate": "Bearer"}
+                401,
+                "unauthorized",
+                f"expected the API key in {API_KEY_HEADER} or as a bearer token",
+                {"WWW-Authenticate": "Bearer"},
             )
         if scope["method"] in ("POST", "PUT", "PATCH"):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class JobStatus(StrEnum):
 
 @dataclass(slots=True)
 class Job:
-    """One cycle that was asked for. `outcomes` has one entry per symbol once it is done."""
+    """One cycle that was asked for. `outcomes` has one entry per symbol once the desk has answered, even if the rest failed."""
 
     id: str
     task: str | None
@@ -160,9 +161,9 @@ class CycleJobs:
             self._end(job, JobStatus.FAILED, self.condition()[1])
             return
         job.status, job.started_wall_ns, self.running = JobStatus.RUNNING, clock.now_ns(), job
-        began_s, fills = clock.monotonic_s(), self._fills()
+        began_s, fills, before = clock.monotonic_s(), self._fills(), len(session.outcomes)
         try:
-            job.outcomes = tuple(await session.cycle(job.task))
+            answered = bool(await session.cycle(job.task))
         except (InvariantBroken, StorageError) as error:
             self._halt(job, str(error))
         except AutoHedgeError as error:
@@ -171,14 +172,17 @@ class CycleJobs:
             self._end(job, JobStatus.FAILED, "the server was stopped while it ran")
             raise
         except Exception as error:  # the edge of the task: without it a defect would leave the job running for ever, unseen
-            logger.opt(exception=error).critical("cycle {} met an unforeseen error; no further cycle is taken", job.id)
+            trace = "".join(traceback.format_exception(error))  # as text: a logger that shows variables would show keys
+            logger.critical("cycle {} met an unforeseen error; no further cycle is taken\n{}", job.id, trace)
             self._halt(job, f"an unforeseen error ({type(error).__name__}); the server's log has it")
         else:
-            answered = bool(job.outcomes)
             self.cycles_done += answered
-            self._end(job, JobStatus.DONE if answered else JobStatus.FAILED, "" if answered else "stopped before the desk answered")
+            self._end(
+                job, JobStatus.DONE if answered else JobStatus.FAILED, "" if answered else "stopped before the desk answered"
+            )
         finally:
             job.fills = self._fills() - fills
+            job.outcomes = tuple(session.outcomes[before:])
             self._last_took_s = clock.monotonic_s() - began_s
             self.running = None
 

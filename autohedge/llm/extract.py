@@ -50,6 +50,8 @@ def find_object(text: str) -> tuple[dict[str, Any], str]:
     except JSONDecodeError:
         return _search(answer)
     except _Forbidden as error:
+        if not bare.startswith("{"):
+            return _search(answer)  # prose may begin with the word NaN
         _refuse(str(error))
     except (RecursionError, ValueError) as error:
         _refuse(f"the JSON cannot be read: {type(error).__name__}")

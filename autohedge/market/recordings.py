@@ -189,7 +189,7 @@ def _require_snapshot(path: Path, files: Sequence[Path], instrument: Instrument)
     for file in files:
         for lines in lines_of(file):
             if found:
-                return
+                continue
             for line in lines:
                 if _SNAPSHOT_MARK in line or not readable:
                     event = _parsed(parser, line)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
+from autohedge.domain.fees import FeeRate
 from autohedge.domain.ids import ClientOrderId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.mandate import MandateValues
@@ -19,12 +20,22 @@ from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import CancelOrder, Order, OrderState
 from autohedge.market_maker.config import MarketMakingConfig, Touch
 from autohedge.market_maker.quoting import QuoteRules, QuoteTerms, inventory_ratio, price_quotes, quote_confidence
-from autohedge.market_maker.sizing import SizeRules, WorkingTotals, exposure_atoms, order_size_lots, placeable_lots, scaled_lots
+from autohedge.market_maker.sizing import (
+    SizeRules,
+    WorkingTotals,
+    buyable_lots,
+    exposure_atoms,
+    order_size_lots,
+    placeable_lots,
+    scaled_lots,
+)
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 PAUSE_AFTER_DENIAL_NS = NS_PER_S
 """A side that our own risk denied waits this long, so that one standing reason is not recorded ten times a second."""
+PAUSE_AFTER_REBALANCE_NS = 10 * NS_PER_S
+"""Between two crossing orders the book may refill and the quotes, at full skew, may do the work; one denied blocks nothing."""
 
 
 class MarketState(NamedTuple):
@@ -100,6 +111,7 @@ class MakerState:
 
     buy_paused_until_ns: int = 0
     sell_paused_until_ns: int = 0
+    rebalance_paused_until_ns: int = 0
     drained: bool = False
 
 
@@ -126,14 +138,14 @@ class QuoteEngine:
         self.size_rules = SizeRules.of(config, instrument)
         self._max_age_ns = int(config.max_order_age_s * NS_PER_S)
         self._fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
-        # a touch style is only that while it rests exactly at the touch
-        self._tolerance_frac = config.refresh_tolerance_bps / 10_000 if config.touch is Touch.DISTANCE else 0.0
+        self._tolerance_frac = config.refresh_tolerance_bps / 10_000
+        self._taker_fee = FeeRate.from_bps(config.taker_fee_bps)
         self._neutral_lots = self.size_rules.neutral_base_atoms / instrument.base_atoms_per_lot
 
     def step(self, state: MakerState, event: MakerEvent) -> tuple[MakerState, Decision]:
         """The next state and decision; the same inputs always give the same result."""
         if isinstance(event, Reconsider):
-            return state, self._reconsider(state, event)
+            return self._reconsider(state, event)
         if isinstance(event, SideFilled):
             return self._paused(state, event.side, event.now_ns + self._fill_pause_ns), NOTHING
         if isinstance(event, SideDenied):
@@ -156,11 +168,11 @@ class QuoteEngine:
         max_lots = self.size_rules.cap_atoms / (mid_ticks * instrument.quote_atoms_per_tick_lot)
         return inventory_ratio(base_atoms / instrument.base_atoms_per_lot, self._neutral_lots, max_lots)
 
-    def _reconsider(self, state: MakerState, event: Reconsider) -> Decision:
+    def _reconsider(self, state: MakerState, event: Reconsider) -> tuple[MakerState, Decision]:
         market = event.market
         if state.drained or market.problem:
             reason = "drained" if state.drained else market.problem
-            return Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
+            return state, Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
         mid_ticks = (market.best_bid_ticks + market.best_ask_ticks) / 2.0
         full_skew = self._full_skew(event.base_atoms, mid_ticks)
         terms = price_quotes(
@@ -173,22 +185,40 @@ class QuoteEngine:
             full_skew=full_skew,
         )
         confidence = quote_confidence(market.depth_score, market.volatility, event.mandate.risk_level)
-        cancels: list[CancelOrder] = []
+        crossing = self._crossing_order(state, event, full_skew)
+        if crossing is not None:
+            return self._give_way(state, event, crossing, Decision(terms=terms, confidence=confidence))
+        return state, self._quote(state, event, terms, confidence)
+
+    def _quote(self, state: MakerState, event: Reconsider, terms: QuoteTerms, confidence: float) -> Decision:
+        """Both sides: withheld with its reason, or reconciled with what works."""
+        withheld = {
+            side: self._withhold_reason(state, event, side, price, terms)
+            for side, price in ((BUY, terms.bid_ticks), (SELL, terms.ask_ticks))
+        }
+        cancels = [
+            cancel for side, reason in withheld.items() if reason for cancel in _cancel_side(event.working, side, reason)
+        ]
         intents: list[OrderIntent] = []
-        withheld: list[tuple[Side, str]] = []
-        budget = event.requests_left
+        budget = event.requests_left - len(cancels)
+        tolerance_frac = 0.0 if self._at_touch(event.market, terms) else self._tolerance_frac
         for side, price in ((BUY, terms.bid_ticks), (SELL, terms.ask_ticks)):
-            reason = self._withhold_reason(state, event, side, price, terms)
-            if reason or price is None:
-                cancels += _cancel_side(event.working, side, reason)
-                withheld.append((side, reason))
-                continue
-            budget, reason = self._reconcile(event, side, price, confidence, budget, cancels, intents)
-            if reason:
-                withheld.append((side, reason))
-        if self.config.rebalance and full_skew:
-            self._rebalance(event, full_skew, mid_ticks, cancels, intents)
-        return Decision(tuple(cancels), tuple(intents), tuple(withheld), terms, confidence)
+            if price is not None and not withheld[side]:
+                budget, withheld[side] = self._reconcile(
+                    event, side, price, confidence, tolerance_frac, budget, cancels, intents
+                )
+        while intents and budget < 0:
+            # a cancel of the other side, which is never held back, used up what this order had counted on
+            withheld[intents.pop().side] = "order_rate"
+            budget += 1
+        reasons = tuple((side, reason) for side, reason in withheld.items() if reason)
+        return Decision(tuple(cancels), tuple(intents), reasons, terms, confidence)
+
+    def _at_touch(self, market: MarketState, terms: QuoteTerms) -> bool:
+        """True while a touch style follows the best prices; held off by the profit floor it keeps a distance like any other."""
+        return (
+            self.config.touch is not Touch.DISTANCE and 2.0 * terms.half_ticks <= market.best_ask_ticks - market.best_bid_ticks
+        )
 
     def _full_skew(self, base_atoms: int, mid_ticks: float) -> int:
         """−1 when base beyond neutral is worth more than the rebalance threshold, +1 when as much is missing, else 0."""
@@ -202,10 +232,13 @@ class QuoteEngine:
     def _withhold_reason(self, state: MakerState, event: Reconsider, side: Side, price: int | None, terms: QuoteTerms) -> str:
         if price is None:
             return terms.reason if terms.reason != "ok" else "price_below_a_tick"
-        paused_until_ns = state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
-        if event.now_ns < paused_until_ns:
+        if event.now_ns < self._paused_until_ns(state, side):
             return "paused"
         return event.blocked.get(side, "")
+
+    @staticmethod
+    def _paused_until_ns(state: MakerState, side: Side) -> int:
+        return state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
 
     def _reconcile(
         self,
@@ -213,13 +246,16 @@ class QuoteEngine:
         side: Side,
         price: int,
         confidence: float,
+        tolerance_frac: float,
         budget: int,
         cancels: list[CancelOrder],
         intents: list[OrderIntent],
     ) -> tuple[int, str]:
         """Keep, replace or place one side's quote; returns the budget left and why the side is not quoted ("" if it is)."""
         live = [order for order in event.working if order.side is side and order.state is not OrderState.CANCELLING]
-        if len(live) == 1 and self._good_enough(live[0], event, price, confidence):
+        if any(order.price_ticks is None for order in live):
+            return budget, "rebalance"
+        if len(live) == 1 and self._good_enough(live[0], event, price, confidence, tolerance_frac):
             return budget, ""
         if live and budget < len(live) + 1:
             stale = [order for order in live if _more_aggressive(order, price)]
@@ -251,20 +287,29 @@ class QuoteEngine:
     def _why_no_size(self, event: Reconsider, side: Side, price: int) -> str:
         """The binding reason behind a size of zero."""
         working = WorkingTotals.of(event.working, self.size_rules)
-        if order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working) > 0:
+        whole = self.size_rules.order_value_atoms // self.instrument.notional_atoms(price, 1)
+        if (
+            placeable_lots(self.instrument, price, whole) == 0
+            or order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working) > 0
+        ):
             return "below_min_notional"
         if side is SELL:
             return "no_base"
         room = self.size_rules.cap_atoms - exposure_atoms(self.size_rules, event.base_atoms, working, price, 0)
         return "exposure_cap" if room < self.size_rules.order_value_atoms else "no_quote"
 
-    def _good_enough(self, order: Order, event: Reconsider, price: int, confidence: float) -> bool:
-        """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted."""
+    def _good_enough(self, order: Order, event: Reconsider, price: int, confidence: float, tolerance_frac: float) -> bool:
+        """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted.
+
+        Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue.
+        """
         if order.price_ticks is None or event.now_ns - order.created_ns > self._max_age_ns:
             return False
-        if abs(order.price_ticks - price) > self._tolerance_frac * price:
+        if abs(order.price_ticks - price) > tolerance_frac * price:
             return False
         wanted = self._quote_lots(event, order.side, order.price_ticks, confidence, without=(order,))
+        if order.filled_lots == 0 and 2 * order.remaining_lots < wanted:
+            return False
         return 2 * order.remaining_lots <= 3 * wanted
 
     @staticmethod
@@ -278,27 +323,40 @@ class QuoteEngine:
             for order in working
         )
 
-    def _rebalance(
-        self, event: Reconsider, full_skew: int, mid_ticks: float, cancels: list[CancelOrder], intents: list[OrderIntent]
-    ) -> None:
-        """One crossing order back to neutral, when nothing of ours works on that side; quotes of that side give way to it."""
+    # --- the rebalance ----------------------------------------------------------------------------------------------
+
+    def _crossing_order(self, state: MakerState, event: Reconsider, full_skew: int) -> OrderIntent | None:
+        """The crossing order back to neutral that is due now; None when the policy is off or something forbids it."""
+        if not self.config.rebalance or not full_skew or event.requests_left < 1:
+            return None
         side = BUY if full_skew > 0 else SELL
-        intents[:] = [intent for intent in intents if intent.side is not side]
-        working = [order for order in event.working if order.side is side and order.is_working]
-        if working:
-            pending = {cancel.client_order_id for cancel in cancels}
-            cancels += [cancel for cancel in _cancel_side(working, side, "rebalance") if cancel.client_order_id not in pending]
-            return
-        off_atoms = abs(event.base_atoms - self.size_rules.neutral_base_atoms)
-        lots = placeable_lots(self.instrument, int(mid_ticks), off_atoms // self.instrument.base_atoms_per_lot)
-        if lots and event.requests_left > 0:
-            intents.append(OrderIntent(side, None, lots, OrderStyle.REBALANCE))
+        paused_until_ns = max(state.rebalance_paused_until_ns, self._paused_until_ns(state, side))
+        if event.now_ns < paused_until_ns or side in event.blocked:
+            return None
+        rules = self.size_rules
+        price = event.market.best_ask_ticks if side is BUY else event.market.best_bid_ticks
+        lots = abs(event.base_atoms - rules.neutral_base_atoms) // self.instrument.base_atoms_per_lot
+        if side is BUY:
+            lots = min(lots, buyable_lots(rules, price, event.base_atoms, event.quote_atoms, WorkingTotals(), self._taker_fee))
+        lots = placeable_lots(self.instrument, price, lots)
+        return OrderIntent(side, None, lots, OrderStyle.REBALANCE) if lots else None
+
+    @staticmethod
+    def _give_way(
+        state: MakerState, event: Reconsider, crossing: OrderIntent, considered: Decision
+    ) -> tuple[MakerState, Decision]:
+        """Cancel every quote, because the crossing order must not meet one; send it when nothing of ours works any more."""
+        considered = considered._replace(withheld=((BUY, "rebalance"), (SELL, "rebalance")))
+        if event.working:
+            return state, considered._replace(cancels=_cancel_all(event.working, "rebalance"))
+        waits = replace(state, rebalance_paused_until_ns=event.now_ns + PAUSE_AFTER_REBALANCE_NS)
+        return waits, considered._replace(intents=(crossing,))
 
 
 def _more_aggressive(order: Order, price: int) -> bool:
     """True when the order would trade sooner than a quote at `price`."""
     if order.price_ticks is None:
-        return True
+        return False
     return order.price_ticks > price if order.side is BUY else order.price_ticks < price
 
 
@@ -306,7 +364,10 @@ def _cancel_side(working: Sequence[Order], side: Side, reason: str) -> list[Canc
     return [
         CancelOrder(ClientOrderId(order.client_order_id), reason)
         for order in working
-        if order.side is side and order.is_working and order.state is not OrderState.CANCELLING
+        if order.side is side
+        and order.is_working
+        and order.state is not OrderState.CANCELLING
+        and order.price_ticks is not None  # a market order never rests, so there is nothing to cancel
     ]
 
 

@@ -139,6 +139,9 @@ def price_quotes(
             bid, ask, half = _touch_prices(rules, best_bid_ticks, best_ask_ticks, mid, shift, mandate.spread_multiplier)
         bid = min(bid, best_ask_ticks - 1)
         ask = max(ask, best_bid_ticks + 1)
+        if bid >= ask:
+            # a spread of almost nothing around a mid that is on the grid
+            bid, ask = bid - 1, ask + 1
     return QuoteTerms(
         bid_ticks=bid if bid is None or bid > 0 else None,
         ask_ticks=ask,
@@ -174,7 +177,8 @@ def _touch_prices(
     ask = best_ask_ticks - improve + back + steps
     half = market_half
     if rules.floor_frac is not None:
-        half = max(half, mid * rules.floor_frac / 2.0)
-        bid = min(bid, floor(mid - half + shift * half + _GRID_TOLERANCE_TICKS))
-        ask = max(ask, ceil(mid + half + shift * half - _GRID_TOLERANCE_TICKS))
+        least = mid * rules.floor_frac / 2.0
+        half = max(half, least)
+        bid = min(bid, floor(mid - least + shift * least + _GRID_TOLERANCE_TICKS))
+        ask = max(ask, ceil(mid + least + shift * least - _GRID_TOLERANCE_TICKS))
     return bid, ask, half

@@ -45,10 +45,10 @@ class SizeRules:
 class WorkingTotals:
     """What working orders could still do to the balances: lots and atoms per side."""
 
-    __slots__ = ("buy_lots", "buy_notional_atoms", "buy_reserve_atoms", "sell_lots", "top_buy_ticks")
+    __slots__ = ("buy_lots", "buy_notional_atoms", "buy_reserve_atoms", "sell_lots")
 
     def __init__(self) -> None:
-        self.buy_lots = self.sell_lots = self.buy_notional_atoms = self.buy_reserve_atoms = self.top_buy_ticks = 0
+        self.buy_lots = self.sell_lots = self.buy_notional_atoms = self.buy_reserve_atoms = 0
 
     @classmethod
     def of(cls, orders: Iterable[Order], rules: SizeRules) -> WorkingTotals:
@@ -59,14 +59,19 @@ class WorkingTotals:
                 continue
             remaining = order.remaining_lots
             if order.side is BUY:
-                notional = rules.instrument.notional_atoms(order.price_ticks or 0, remaining)
+                price_ticks = order.price_ticks or 0
                 totals.buy_lots += remaining
-                totals.buy_notional_atoms += notional
-                totals.buy_reserve_atoms += notional + max(0, rules.maker_fee.of(notional))
-                totals.top_buy_ticks = max(totals.top_buy_ticks, order.price_ticks or 0)
+                totals.buy_notional_atoms += rules.instrument.notional_atoms(price_ticks, remaining)
+                totals.buy_reserve_atoms += buy_cost_atoms(rules.instrument, price_ticks, remaining, rules.maker_fee)
             else:
                 totals.sell_lots += remaining
         return totals
+
+
+def buy_cost_atoms(instrument: Instrument, price_ticks: int, lots: int, fee: FeeRate) -> int:
+    """The most a buy can take from the quote balance: its notional and the fee, rounded up anew for each lot that may fill."""
+    lot_atoms = instrument.notional_atoms(price_ticks, 1)
+    return lots * (lot_atoms + max(0, fee.of(lot_atoms)))
 
 
 def exposure_atoms(rules: SizeRules, base_atoms: int, working: WorkingTotals, price_ticks: int, size_lots: int) -> int:
@@ -92,23 +97,20 @@ def order_size_lots(
         return 0
     lots = rules.order_value_atoms // lot_atoms
     if side is BUY:
-        room_atoms = rules.cap_atoms - exposure_atoms(rules, base_atoms, working, price_ticks, 0)
-        free_atoms = quote_atoms - working.buy_reserve_atoms
-        lots = min(lots, room_atoms // lot_atoms, _affordable_lots(free_atoms, lot_atoms, rules.maker_fee))
+        lots = min(lots, buyable_lots(rules, price_ticks, base_atoms, quote_atoms, working, rules.maker_fee))
     else:
         lots = min(lots, instrument.lots_of_base(base_atoms) - working.sell_lots)
     return placeable_lots(instrument, price_ticks, lots)
 
 
-def _affordable_lots(free_atoms: int, lot_atoms: int, fee: FeeRate) -> int:
-    """Most lots whose notional and fee fit into `free_atoms`: free ÷ (1 + fee), then one down if rounding needs it."""
-    if free_atoms <= 0:
-        return 0
-    numerator = max(0, fee.numerator)
-    lots = free_atoms * fee.denominator // ((fee.denominator + numerator) * lot_atoms)
-    while lots > 0 and lots * lot_atoms + max(0, fee.of(lots * lot_atoms)) > free_atoms:
-        lots -= 1
-    return lots
+def buyable_lots(
+    rules: SizeRules, price_ticks: int, base_atoms: int, quote_atoms: int, working: WorkingTotals, fee: FeeRate
+) -> int:
+    """Most lots that room under the cap and free quote, fee included, allow to buy at `price_ticks`; may be negative."""
+    room_atoms = rules.cap_atoms - exposure_atoms(rules, base_atoms, working, price_ticks, 0)
+    free_atoms = quote_atoms - working.buy_reserve_atoms
+    lot_cost_atoms = buy_cost_atoms(rules.instrument, price_ticks, 1, fee)
+    return min(room_atoms // rules.instrument.notional_atoms(price_ticks, 1), free_atoms // lot_cost_atoms)
 
 
 def placeable_lots(instrument: Instrument, price_ticks: int, lots: int) -> int:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from autohedge.domain.fees import FeeRate
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, Side
-from autohedge.domain.orders import Order
-from autohedge.market_maker.sizing import SizeRules, WorkingTotals, exposure_atoms
+from autohedge.domain.orders import Order, OrderState
+from autohedge.market_maker.sizing import SizeRules, WorkingTotals, buy_cost_atoms, exposure_atoms
 from autohedge.risk.limits import RiskLimits
 
 
@@ -168,9 +168,8 @@ class PreTradeRisk:
         working = WorkingTotals.of(context.working, self._rules)
         instrument = self._instrument
         if order.side is BUY:
-            notional = self._notional_atoms(order, context)
             fee = self._rules.maker_fee if order.price_ticks is not None else self._taker_fee
-            need = notional + max(0, fee.of(notional))
+            need = buy_cost_atoms(instrument, order.price_ticks or context.best_ask_ticks, order.size_lots, fee)
             free = context.quote_atoms - working.buy_reserve_atoms
             current, limit, asset = instrument.quote_amount(need), instrument.quote_amount(free), instrument.quote
         else:
@@ -230,6 +229,7 @@ class PreTradeRisk:
                     working.client_order_id
                     for working in context.working
                     if working.is_working
+                    and working.state is not OrderState.CANCELLING
                     and working.side is order.side
                     and working.price_ticks == order.price_ticks
                     and working.remaining_lots == order.size_lots

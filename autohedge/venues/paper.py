@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from typing import Literal, NamedTuple, TypedDict
 
-from autohedge.domain.fees import FeeRate, FeeSchedule
-from autohedge.domain.ids import IdFactory
+from autohedge.domain.fees import FeeSchedule
+from autohedge.domain.ids import ClientOrderId, IdFactory
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, Level, MarketEvent, Side
 from autohedge.domain.orders import (
@@ -149,8 +149,7 @@ class PaperVenue:
         core = self._core
         if core.is_idle:
             return _NOTHING
-        if event.ts_init_ns > self._now_ns:
-            self._now_ns = event.ts_init_ns
+        self._now_ns = max(self._now_ns, event.ts_init_ns)
         matches = core.on_market(event, self._now_ns)
         if not matches:
             return _NOTHING
@@ -309,7 +308,7 @@ class PaperVenue:
         before = self._reserve_atoms(side, price, rested, done - lots)
         self.account.reserve(side, self._reserve_atoms(side, price, rested, done) - before)
         fee = self._maker_fee_atoms(side, price, done - lots, done)
-        return self._fill(order.order_id, side, price, lots, fee, Liquidity.MAKER)
+        return self._fill(ClientOrderId(order.order_id), side, price, lots, fee, Liquidity.MAKER)
 
     def _maker_fee_atoms(self, side: Side, price_ticks: int, lots_before: int, lots_after: int) -> int:
         before, after = (self._fee_base_atoms(side, price_ticks, lots) for lots in (lots_before, lots_after))
@@ -321,7 +320,9 @@ class PaperVenue:
             return lots * self._instrument.base_atoms_per_lot
         return self._instrument.notional_atoms(price_ticks, lots)
 
-    def _fill(self, order_id: str, side: Side, price: int, lots: int, fee_atoms: int, liquidity: Liquidity) -> OrderFilled:
+    def _fill(
+        self, order_id: ClientOrderId, side: Side, price: int, lots: int, fee_atoms: int, liquidity: Liquidity
+    ) -> OrderFilled:
         in_base = self._pays_in_base(side)
         self.account.trade(side, price, lots, fee_atoms, fee_in_base=in_base)
         self._trades += 1

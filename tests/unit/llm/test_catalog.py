@@ -192,6 +192,25 @@ def test_a_wrong_folder_is_told(copies: Folders, spoil: Callable[[Path], None], 
         load_catalog(agents, prompts)
 
 
+# ---------------------------------------------------------------- where the bundled files are
+
+
+def test_a_wheels_own_files_come_before_a_folder_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed AutoHedge reads what it was shipped with; a checkout, which has no `_bundled`, reads its top folders."""
+    monkeypatch.setattr(assets, "_HERE", tmp_path / "autohedge")
+    (tmp_path / "prompts").mkdir()
+    assert assets.bundled_prompts() == tmp_path / "prompts"
+    shipped = tmp_path / "autohedge" / "_bundled" / "prompts"
+    shipped.mkdir(parents=True)
+    assert assets.bundled_prompts() == shipped
+
+
+def test_an_installation_without_agents_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "_HERE", tmp_path / "autohedge")
+    with pytest.raises(ConfigError, match=r"expected the bundled agents, found none in .* name a folder with --agents"):
+        load_catalog()
+
+
 # ---------------------------------------------------------------- data in prompts
 
 

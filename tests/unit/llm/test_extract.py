@@ -111,6 +111,11 @@ def test_what_is_not_one_json_object_is_refused_with_the_reason(text: str, reaso
     assert reason in _refused(text)
 
 
+def test_prose_may_begin_with_a_word_that_looks_like_a_number() -> None:
+    assert extract_json('Infinity is far: {"a": 1}') == {"a": 1}
+    assert "NaN" in _refused('[NaN, {"a": 1}]')
+
+
 def test_the_same_object_said_twice_counts_once() -> None:
     assert extract_json('{"a": 1, "b": 2}\nThat is: {"b": 2, "a": 1}') == {"a": 1, "b": 2}
 

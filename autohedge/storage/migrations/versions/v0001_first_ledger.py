@@ -101,15 +101,14 @@ def _create_market_making() -> None:
         *_keys("order_events"),
         sqlite_with_rowid=False,
     )
-    key, run = _keys("fills")
     op.create_table(
         "fills",
         *_place_in_run(),
         *map(_text, ("trade_id", "client_order_id", "side", "price", "size", "fee", "fee_asset", "liquidity")),
         *map(_text, ("base_after", "quote_after", "total_value", "mandate_id", "decision_source", "reason")),
-        key,
+        sa.PrimaryKeyConstraint("run_id", "seq", name="pk_fills"),
         sa.UniqueConstraint("run_id", "trade_id", name="uq_fills_run_id_trade_id"),
-        run,
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name="fk_fills_run_id_runs"),
         sqlite_with_rowid=False,
     )
     op.create_table(
