@@ -26,7 +26,7 @@ from autohedge.lane import Lane
 from autohedge.market.instruments import instrument as known_instrument
 from autohedge.market.instruments import simulated_instrument
 from autohedge.market.recorder import Recorder
-from autohedge.market.recordings import fingerprint, open_replay
+from autohedge.market.recordings import fingerprint, open_replay, recorded_instrument
 from autohedge.market.statistics import RollingStatistics
 from autohedge.market.sync import SyncedBook
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
@@ -325,7 +325,8 @@ def instruments_of(settings: Settings) -> list[Instrument]:
     if settings.replay_path is None:
         found = [simulated_instrument(symbol) for symbol in settings.symbols]
     else:
-        found = [known_instrument(REPLAY_VENUE, symbol) for symbol in settings.symbols]
+        path = settings.replay_path
+        found = [recorded_instrument(path, symbol) or known_instrument(REPLAY_VENUE, symbol) for symbol in settings.symbols]
     quotes = sorted({each.quote for each in found})
     if len(quotes) > 1:
         raise ConfigError(

@@ -169,7 +169,7 @@ class RunLedger:
             try:
                 with engine.begin() as connection:
                     connection.execute(insert(table_of(RunRow)).values(row))
-            except (SQLAlchemyError, OverflowError) as error:
+            except SQLAlchemyError as error:
                 raise StorageError(f"cannot record the start of run {run.run_id}: {error}") from error
             undo.pop_all()
         about.close()
@@ -286,6 +286,8 @@ class RunLedger:
 
 
 def _run_row(engine: Engine, run_dir: Path, run: RunInfo, clock: Clock) -> dict[str, Any]:
+    if run.seed is not None and not -(2**63) <= run.seed < 2**63:
+        raise ConfigError(f"expected a seed of at most 64 bits, found {run.seed}; choose a smaller one")
     settings_json = to_json(dict(run.settings), sort_keys=True)
     return {
         "run_id": run.run_id,

@@ -445,7 +445,10 @@ def test_a_run_id_is_used_once(ledger: RunLedger, engine: Engine, tmp_path: Path
 def test_a_start_that_fails_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(StorageError, match="cannot record the start"):
-        RunLedger.start(engine, folder, run_info(seed=2**70), ManualClock())
+        RunLedger.start(engine, folder, run_info(market_fingerprint=None), ManualClock())
+    assert not folder.exists()
+    with pytest.raises(ConfigError, match="64 bits"):
+        RunLedger.start(engine, folder, run_info(seed=2**63), ManualClock())
     assert not folder.exists()
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot make the folder"):
