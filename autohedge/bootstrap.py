@@ -93,6 +93,7 @@ def build_desk(settings: Settings, clock: Clock, client: ModelClient | None) -> 
         clock,
         max_revisions=settings.desk.max_revisions,
         cycle_deadline_s=settings.desk.cycle_deadline_s,
+        max_drawdown_frac=settings.desk.max_drawdown_frac,
     )
 
 

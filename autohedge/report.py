@@ -151,8 +151,14 @@ def _decisions_by_role(session: TradingSession) -> list[dict[str, Any]]:
             key = (each.role, each.source.value, each.reason_code)
             row = rows.setdefault(key, dict(zip(("role", "source", "reason_code"), key, strict=True)) | {"count": 0})
             row["count"] += 1
-            row["last_reason"] = each.reason
+            row["last_reason"] = each.reason or _own_words(each.value)
     return list(rows.values())
+
+
+def _own_words(value: dict[str, Any]) -> str:
+    """What an agent itself gave as its reason."""
+    words = next((value[name] for name in ("reason", "summary", "reasons", "thesis", "abstained") if value.get(name)), "")
+    return "; ".join(words) if isinstance(words, list) else str(words)
 
 
 def _mandate_row(record: MandateRecord) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class DeskSettings(BaseModel):
     cycles: Whole | None = Field(default=None, ge=0, le=1_000_000)
     latency_ms: Real = Field(default=2_000.0, ge=0, le=600_000)
     max_revisions: Whole = Field(default=2, ge=0, le=10)
+    max_drawdown_frac: Real = Field(default=0.15, gt=0, le=1)
     agent_deadline_s: Real | None = Field(default=None, gt=0, le=600)
     cycle_deadline_s: Real = Field(default=120.0, gt=0, le=3_600)
     require_llm_frac: Real | None = Field(default=None, ge=0, le=1)

@@ -53,7 +53,7 @@ def check_api_key(key: str) -> None:
 
 
 def listen(host: str, port: int, api_key: str | None) -> socket.socket:
-    """A socket bound to `host` and `port` (0: any free one), not yet listening.
+    """A socket that listens on `host` and `port` (0: any free one); callers queue until a server accepts them.
 
     `ConfigError` when the host does not exist here, the port is taken, or others could reach it and there is no key.
     """
@@ -73,10 +73,19 @@ def listen(host: str, port: int, api_key: str | None) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(128)
     except OSError as error:
         bound.close()
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --host or --port") from None
     return bound
+
+
+def names_of(host: str) -> list[str]:
+    """The Host names that come with listening on `host`: itself, but none for "every address", which is nobody's name."""
+    try:
+        return [] if ipaddress.ip_address(host).is_unspecified else [host]
+    except ValueError:
+        return [host]
 
 
 def host_of(header: str) -> str:

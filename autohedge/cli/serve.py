@@ -35,12 +35,12 @@ def serve(*, settings: Settings, host: Host = "127.0.0.1", port: Port = 8000, al
     and exits with 130, SIGTERM drains and exits with 0; the run is recorded either way.
     """
     from autohedge.bootstrap import prepare
-    from autohedge_api.guard import api_key_of, listen
+    from autohedge_api.guard import api_key_of, listen, names_of
 
     api_key = api_key_of(os.environ)
     plan = prepare(settings, kind="serve", open_end=True)
     with listen(host, port, api_key) as bound:
-        raise SystemExit(asyncio.run(_serve(plan, bound, api_key, [host, *(allow_host or [])])))
+        raise SystemExit(asyncio.run(_serve(plan, bound, api_key, [*names_of(host), *(allow_host or [])])))
 
 
 async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_hosts: list[str]) -> int:

@@ -20,7 +20,8 @@ class IdFactory:
     __slots__ = ("_cycles", "_fills", "_mandates", "_orders", "_stem")
 
     def __init__(self, symbol: str) -> None:
-        self._stem = symbol.replace("/", "-")
+        # no symbol contains "_", so that A-B and A/B, which may trade side by side, never share an id
+        self._stem = symbol.replace("-", "_").replace("/", "-")
         self._orders = self._fills = self._cycles = self._mandates = 0
 
     def order(self) -> ClientOrderId:

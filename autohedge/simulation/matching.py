@@ -55,6 +55,13 @@ def cap_queue(ahead_lots: int, unreported_lots: int, shown_lots: int) -> tuple[i
     return ahead_lots - gone, unreported_lots + gone
 
 
+def age_unreported(generations: int, unreported_lots: int, before_lots: int) -> tuple[int, int]:
+    """(unreported, unreported before) after so many generations: what is two old will not be explained by a trade any more."""
+    if generations == 0:
+        return unreported_lots, before_lots
+    return 0, unreported_lots if generations == 1 else 0
+
+
 def walk(levels: Iterable[Level], taken_lots: Mapping[int, int], side: Side, limit_ticks: int | None, lots: int) -> list[Level]:
     """What an order of `side` gets from opposite `levels` (best first): (price, lots) per level, nothing beyond the limit.
 
@@ -157,8 +164,8 @@ class RestingOrder:
     def _age(self, now_ns: int) -> None:
         generation = now_ns // REPORT_LAG_NS
         if generation != self.generation:
-            self.unreported_before_lots = self.unreported_lots if generation == self.generation + 1 else 0
-            self.unreported_lots = 0
+            aged = age_unreported(generation - self.generation, self.unreported_lots, self.unreported_before_lots)
+            self.unreported_lots, self.unreported_before_lots = aged
             self.generation = generation
 
 
@@ -296,15 +303,9 @@ class MatchingCore:
             self._release_changed(event)
         bids, asks = self._bids, self._asks
         if self._queue is QueueModel.BEHIND_ALL:
-            size_at = book.size_at
-            for order in bids:
+            for order in self.resting.values():
                 if order.ahead_lots:
-                    shown = size_at(BUY, order.price_ticks)
-                    if shown < order.ahead_lots:
-                        order.see_shown(shown, now_ns)
-            for order in asks:
-                if order.ahead_lots:
-                    shown = size_at(SELL, order.price_ticks)
+                    shown = book.size_at(order.side, order.price_ticks)
                     if shown < order.ahead_lots:
                         order.see_shown(shown, now_ns)
         if bids and 0 < book.best_ask_ticks <= bids[0].price_ticks:

@@ -101,11 +101,6 @@ class DecisionShare(NamedTuple):
         """The share in words."""
         return f"{self.model_driven} of {self.called} decisions were model-driven"
 
-    @property
-    def frac(self) -> float | None:
-        """Model-driven share, 0 to 1; None when no decision called for a model."""
-        return self.model_driven / self.called if self.called else None
-
 
 class RunDetail(NamedTuple):
     """A run with what it recorded: rows per table, and its decisions by source."""

@@ -40,7 +40,7 @@ _NEVER_NS = 1 << 63
 _NOTHING: tuple[VenueEvent, ...] = ()
 
 
-class Refusal(NamedTuple):
+class _Refusal(NamedTuple):
     """Why an order is rejected: a code and a sentence."""
 
     reason: str
@@ -201,44 +201,49 @@ class PaperVenue:
 
     # --- refusals ---------------------------------------------------------------------------------------------------------
 
-    def _refusal_by_rules(self, order: PlaceOrder) -> Refusal | None:
+    def _refusal_by_rules(self, order: PlaceOrder) -> _Refusal | None:
         """What is wrong with the order whatever the market is."""
         instrument, lots, price = self._instrument, order.size_lots, order.price_ticks
         if order.client_order_id in self._used_ids:
-            return Refusal("duplicate_client_order_id", f"the order id {order.client_order_id} was used before")
+            return _Refusal("duplicate_client_order_id", f"the order id {order.client_order_id} was used before")
         if price is None and order.post_only:
-            return Refusal("invalid_order", "a market order cannot be post-only")
+            return _Refusal("invalid_order", "a market order cannot be post-only")
         if price is not None and price <= 0:
-            return Refusal("invalid_order", f"the price must be at least one tick, found {price} ticks")
+            return _Refusal("invalid_order", f"the price must be at least one tick, found {price} ticks")
         if lots <= 0:
-            return Refusal("invalid_order", f"the size must be at least one lot, found {lots} lots")
+            return _Refusal("invalid_order", f"the size must be at least one lot, found {lots} lots")
         if lots < instrument.min_lots:
-            return Refusal("min_qty", f"the size {instrument.size(lots)} is below the minimum {instrument.min_qty}")
+            return _Refusal("min_qty", f"the size {instrument.size(lots)} is below the minimum {instrument.min_qty}")
         if lots > instrument.max_lots:
-            return Refusal("max_qty", f"the size {instrument.size(lots)} is above the maximum {instrument.max_qty}")
+            return _Refusal("max_qty", f"the size {instrument.size(lots)} is above the maximum {instrument.max_qty}")
         return None
 
-    def _refusal_by_market(self, order: PlaceOrder) -> Refusal | None:
+    def _refusal_by_market(self, order: PlaceOrder) -> _Refusal | None:
         """What the book as it stands has against the order."""
         instrument, book = self._instrument, self._book
         bid, ask = book.best_bid_ticks, book.best_ask_ticks
-        if not book.is_valid or not bid or not ask or book.is_crossed:
-            return Refusal("no_market", "the book is not synchronised, one-sided or crossed: nothing can be matched")
+        if not book.is_valid:
+            return _Refusal("no_market", "the book is not synchronised, so nothing can be matched")
+        if not bid or not ask:
+            return _Refusal("no_market", f"the book has no {'asks' if bid else 'bids'}, so there is no market")
+        if book.is_crossed:
+            best_bid, best_ask = instrument.price(bid), instrument.price(ask)
+            return _Refusal("no_market", f"the book is crossed, bid {best_bid} and ask {best_ask}, so nothing can be matched")
         opposite = ask if order.side is BUY else bid
         notional = instrument.notional_atoms(order.price_ticks or opposite, order.size_lots)
         value = instrument.quote_amount(notional)
         if notional < instrument.min_notional_atoms:
-            return Refusal("min_notional", f"the value {value} is below the minimum {instrument.min_notional}")
+            return _Refusal("min_notional", f"the value {value} is below the minimum {instrument.min_notional}")
         if instrument.max_notional is not None and value > instrument.max_notional:
-            return Refusal("max_notional", f"the value {value} is above the maximum {instrument.max_notional}")
+            return _Refusal("max_notional", f"the value {value} is above the maximum {instrument.max_notional}")
         if order.price_ticks is None:
             return None
         if order.post_only and is_marketable(order.side, order.price_ticks, opposite):
             limit, best = instrument.price(order.price_ticks), instrument.price(opposite)
-            return Refusal("post_only_would_cross", f"the price {limit} would take from the best opposite price {best}")
+            return _Refusal("post_only_would_cross", f"the price {limit} would take from the best opposite price {best}")
         return self._refusal_of_self_trade(order.side, order.price_ticks)
 
-    def _refusal_by_account(self, order: PlaceOrder, takes: list[Level]) -> Refusal | None:
+    def _refusal_by_account(self, order: PlaceOrder, takes: list[Level]) -> _Refusal | None:
         """What the account, or its other orders, have against the order; `takes` is what it would take at once."""
         instrument, account = self._instrument, self.account
         if order.price_ticks is None and takes:
@@ -255,13 +260,13 @@ class PaperVenue:
             if need <= free:
                 return None
             asset, needed, found = instrument.quote, instrument.quote_amount(need), instrument.quote_amount(free)
-        return Refusal("insufficient_balance", f"the order needs {needed} {asset} with its fee, free are {found}")
+        return _Refusal("insufficient_balance", f"the order needs {needed} {asset} with its fee, free are {found}")
 
-    def _refusal_of_self_trade(self, side: Side, worst_ticks: int) -> Refusal | None:
+    def _refusal_of_self_trade(self, side: Side, worst_ticks: int) -> _Refusal | None:
         own_ticks = self._core.best_ticks(SELL if side is BUY else BUY)
         if not is_marketable(side, worst_ticks, own_ticks):
             return None
-        return Refusal("self_trade", f"the order would trade with our own order at {self._instrument.price(own_ticks)}")
+        return _Refusal("self_trade", f"the order would trade with our own order at {self._instrument.price(own_ticks)}")
 
     # --- money ------------------------------------------------------------------------------------------------------------
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from autohedge.errors import ModelOutputInvalid
 from autohedge.llm.extract import MAX_CHARS, extract_json, find_object
 
+_TEXTS = st.text() | st.text(alphabet='{}[]":, \\n', max_size=12)
 _SCALARS = (
-    st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+    st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS
 )
 _VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4), max_leaves=12
 )
-_OBJECTS = st.dictionaries(st.text(), _VALUES, max_size=5)
+_OBJECTS = st.dictionaries(_TEXTS, _VALUES, max_size=5)
 _PROSE = st.text(st.characters(exclude_characters='{}[]"', exclude_categories=["Cs"]), max_size=60)
 
 
@@ -97,6 +98,7 @@ def test_any_brackets_give_an_object_that_stands_in_the_text_or_a_refusal(text: 
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c' stands twice"),
         ('{"a": 1} and {"a": 1.0}', "ambiguous"),
         ('{"a": 1} and {"a": true}', "ambiguous"),
+        ('{"a": "as in {} and', "cut off"),
         ("{'a': 1}", "no JSON object"),
         ('{"a": 1,}', "no JSON object"),
         ('{"a": 01}', "no JSON object"),

@@ -280,9 +280,15 @@ class _Hanging(ScriptedModel):
 
 async def test_a_client_that_ignores_its_time_is_cut_off_for_real() -> None:
     """The clock by hand stands still; only the event loop's time can end this."""
-    answer = await _decide(_Hanging(), deadline_s=0.05)
+    async with asyncio.timeout(10.0):
+        answer = await _decide(_Hanging(), deadline_s=0.05)
     assert (answer.source, answer.reason_code) == (DecisionSource.RULES, "timeout")
     assert [attempt.outcome for attempt in answer.calls] == ["timeout"]
+
+
+async def test_a_client_that_runs_out_of_time_in_its_own_words_is_a_timeout_all_the_same() -> None:
+    answer = await _decide(ScriptedModel([TimeoutError("mine"), GOOD]))
+    assert (answer.source, answer.attempts, answer.calls[0].outcome) == (DecisionSource.LLM, 2, "timeout")
 
 
 async def test_cancelling_passes_through() -> None:

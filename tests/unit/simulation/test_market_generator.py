@@ -295,6 +295,20 @@ def test_bursts_volatility_and_impact_move_the_price() -> None:
     assert range_bps(far) > 2 * range_bps(near)
 
 
+def test_a_burst_comes_back_in_part() -> None:
+    """Some of it was news: twenty seconds later the mid has kept a part of the way of the farthest trade, and only a part."""
+    market = observe(1, 7_200, replace(DEFAULT, volatility_per_hour=0.0, impact_bps=0.0))
+    reached, kept = [], []
+    for trade in market.trades:
+        before = market.mid_at(trade.ts_init_ns - 3 * SECOND_NS)
+        way = trade.aggressor * (trade.price_ticks - before)
+        if way >= 15:
+            reached.append(way)
+            kept.append(trade.aggressor * (market.mid_at(trade.ts_init_ns + 20 * SECOND_NS) - before))
+    assert len(reached) > 100
+    assert 0.15 < statistics.fmean(kept) / statistics.fmean(reached) < 0.8
+
+
 # --- stylised facts ---------------------------------------------------------------------------------------------------
 
 
