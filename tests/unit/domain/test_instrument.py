@@ -33,14 +33,9 @@ def grid(tick: str, lot: str, *, min_notional: str = "10", max_notional: str | N
     )
 
 
-GRIDS = [
-    grid("0.01", "0.00001"),
-    grid("1000", "0.00000001"),
-    grid("0.1", "0.001"),
-    grid("1", "1"),
-    grid("0.0000001", "0.00001"),
-]
-BINANCE, UPBIT, COARSE, WHOLE, FINE = GRIDS
+BINANCE, UPBIT = grid("0.01", "0.00001"), grid("1000", "0.00000001")
+COARSE, WHOLE, FINE = grid("0.1", "0.001"), grid("1", "1"), grid("0.0000001", "0.00001")
+GRIDS = [BINANCE, UPBIT, COARSE, WHOLE, FINE]
 grids = st.sampled_from(GRIDS)
 ticks_ = st.integers(1, 10**10)
 lots_ = st.integers(0, 10**9)

@@ -210,7 +210,7 @@ def sequences(draw: st.DrawFn) -> tuple[Instrument, int, int, int, list[OrderFil
 def test_cash_and_base_are_conserved_and_the_identity_holds_at_any_mark(
     given_: tuple[Instrument, int, int, int, list[OrderFilled]], marks: list[int]
 ) -> None:
-    """Over fills and refusals: balances equal the sums of what was booked, and value − opening = realised + unrealised − fees."""
+    """Over fills and refusals balances equal the sums of what was booked; value − opening = realised + unrealised − fees."""
     instrument, base, quote, opening_mark, fills = given_
     inventory = Inventory(instrument, base, quote)
     inventory.open_at(opening_mark)

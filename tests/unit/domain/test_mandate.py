@@ -33,9 +33,7 @@ def proposal(
     return MandateProposal(spread, bias, size, ttl_s, Regime.RANGE_BOUND, risk)
 
 
-def clamped(
-    asked: MandateProposal, envelope: Envelope = ENVELOPE, previous: Mandate | None = None, at: int = 100 * S
-) -> Mandate:
+def clamped(asked: MandateProposal, envelope: Envelope = ENVELOPE, previous: Mandate | None = None) -> Mandate:
     return clamp(
         asked,
         envelope,
@@ -43,7 +41,7 @@ def clamped(
         mandate_id=MandateId("m1"),
         cycle_id=CycleId("c1"),
         symbol="BTC/USDT",
-        effective_ns=at,
+        effective_ns=100 * S,
         source="llm",
         reason="because",
     )
