@@ -98,9 +98,7 @@ def check_remains(folder: Path, all_rows: list[tuple[Any, ...]], all_csv: bytes)
 
 def test_a_killed_run_replays_as_far_as_it_got(tmp_path: Path) -> None:
     """`autohedge replay` of a run without an end: equal byte for byte until the kill."""
-    process = subprocess.Popen(
-        RUN, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(RUN, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until_written(tmp_path, process, random.Random(3))
     process.kill()
     process.wait(timeout=30)

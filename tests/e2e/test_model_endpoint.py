@@ -46,7 +46,17 @@ def test_good_answers_drive_the_mandates(cli: Cli, tmp_path: Path) -> None:
 
 
 FAULTS = {
-    "garbage": {"not_json", "wrong_schema", "out_of_range", "wrong_symbol", "empty", "truncated", "refusal", "tool_call", "filtered"},
+    "garbage": {
+        "not_json",
+        "wrong_schema",
+        "out_of_range",
+        "wrong_symbol",
+        "empty",
+        "truncated",
+        "refusal",
+        "tool_call",
+        "filtered",
+    },
     "rate_limited": {"rate_limited"},
     "hang": {"timeout"},
     "server_error": {"server_error"},

@@ -74,9 +74,7 @@ def events_of(summary: dict[str, Any], folder: Path) -> bytes:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(cli: Cli, tmp_path: Path) -> None:
     """CSV and event stream of two runs with one seed are equal byte for byte."""
-    first, second, other = (
-        cli("run", "--json", "--cycles", "4", "--seed", seed).json for seed in ("11", "11", "12")
-    )
+    first, second, other = (cli("run", "--json", "--cycles", "4", "--seed", seed).json for seed in ("11", "11", "12"))
     assert events_of(first, tmp_path) == events_of(second, tmp_path)
     assert (tmp_path / first["csv"]).read_bytes() == (tmp_path / second["csv"]).read_bytes()
     assert events_of(first, tmp_path) != events_of(other, tmp_path)
@@ -216,7 +214,12 @@ def test_interrupting_drains_reports_and_exits_130(tmp_path: Path) -> None:
     orders = summary["orders"]
     assert orders["placed"] == orders["cancelled"] + orders["rejected"] + filled_orders(tmp_path, summary)
     done = subprocess.run(
-        [*AUTOHEDGE, "replay", summary["run_id"]], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
+        [*AUTOHEDGE, "replay", summary["run_id"]],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
