@@ -83,7 +83,8 @@ async def rerun(out_dir: Path, run: str) -> RerunResult:
     desk.session = session
     await session.run(plan.cycles)
     if recorded.summary is not None:
-        session.interrupted = recorded.summary["interrupted"]  # a stop point also stands for the planned end of a driven session
+        # a stop point also stands for the planned end of a driven session
+        session.interrupted = recorded.summary["interrupted"]
     await session.close()
     difference = compare_streams(recorded.stream_path, ledger.lines)
     unfinished = recorded.status is not RunStatus.FINISHED and recorded.summary is None

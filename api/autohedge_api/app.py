@@ -27,7 +27,7 @@ from autohedge.client import (
     StartCycle,
 )
 from autohedge.errors import AutoHedgeError
-from autohedge_api.guard import Guard, check_api_key, refusal
+from autohedge_api.guard import Guard, allowed_names, check_api_key, refusal
 from autohedge_api.jobs import KEPT_JOBS, CycleJobs, Refused
 from autohedge_api.views import inventory_view, job_view, run_view
 
@@ -60,6 +60,7 @@ def create_app(
     """
     if api_key is not None:
         check_api_key(api_key)
+    names = allowed_names(allowed_hosts)
     jobs = CycleJobs(run, queue_size=queue_size, kept=kept_jobs)
 
     @asynccontextmanager
@@ -87,7 +88,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_defect)
-    app.add_middleware(Guard, api_key=api_key, allowed_hosts=tuple(allowed_hosts))
+    app.add_middleware(Guard, api_key=api_key, allowed_hosts=names)
     return app
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -88,6 +89,15 @@ def names_of(host: str) -> list[str]:
         return [host]
 
 
+def allowed_names(hosts: Iterable[str]) -> frozenset[str]:
+    """Hosts as `host_of` gives them; `ConfigError` for one that is no plain name or address (there are no wildcards)."""
+    names = frozenset(f"[{host}]".lower() if host.count(":") > 1 and host[0] != "[" else host_of(host) for host in hosts)
+    for name in names:
+        if not re.fullmatch(r"\[[0-9a-f:.%]+\]|[a-z0-9._-]+", name):
+            raise ConfigError(f"expected a host name or an address to answer for, without wildcards, found {name!r}")
+    return names
+
+
 def host_of(header: str) -> str:
     """The name in a Host header, lower case, without the port; an IPv6 address keeps its brackets."""
     name = header.strip().lower()
@@ -102,9 +112,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, api_key: str | None, allowed_hosts: Iterable[str]) -> None:
         self._app = app
         self._key = None if api_key is None else api_key.encode()
-        self._hosts = LOOPBACK_NAMES | {
-            f"[{host}]".lower() if host.count(":") > 1 and host[0] != "[" else host_of(host) for host in allowed_hosts
-        }
+        self._hosts = LOOPBACK_NAMES | allowed_names(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the refusal, or hand the request on with its body read."""

@@ -35,15 +35,16 @@ def serve(*, settings: Settings, host: Host = "127.0.0.1", port: Port = 8000, al
     and exits with 130, SIGTERM drains and exits with 0; the run is recorded either way.
     """
     from autohedge.bootstrap import prepare
-    from autohedge_api.guard import api_key_of, listen, names_of
+    from autohedge_api.guard import allowed_names, api_key_of, listen, names_of
 
     api_key = api_key_of(os.environ)
+    names = allowed_names([*names_of(host), *(allow_host or [])])
     plan = prepare(settings, kind="serve", open_end=True)
     with listen(host, port, api_key) as bound:
-        raise SystemExit(asyncio.run(_serve(plan, bound, api_key, [*names_of(host), *(allow_host or [])])))
+        raise SystemExit(asyncio.run(_serve(plan, bound, api_key, names)))
 
 
-async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_hosts: list[str]) -> int:
+async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_hosts: frozenset[str]) -> int:
     """Open the market, serve until a signal, drain and record; the exit code."""
     from autohedge.cli.signals import drained_by_signals
     from autohedge.errors import AutoHedgeError

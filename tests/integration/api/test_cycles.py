@@ -89,12 +89,12 @@ async def test_everything_can_be_read_while_the_desk_thinks(tmp_path: Path) -> N
 
 async def test_the_loop_answers_while_the_market_moves(tmp_path: Path) -> None:
     """Between two answers within one cycle the market went on: reading neither waits for a cycle nor stops it."""
-    async with served(tmp_path, settings=settings_of(tmp_path, every_s=600.0)) as it:
+    async with served(tmp_path, settings=settings_of(tmp_path, every_s=1_800.0)) as it:
         job_id = (await it.start()).json()["id"]
         seen: list[int] = []
         while (await it.http.get(f"/cycles/{job_id}")).json()["status"] != "done":
             seen.append(int((await it.http.get("/inventory")).json()["symbols"]["BTC/USDT"]["as_of_ns"]))
-    assert len(set(seen)) >= 3
+    assert len(set(seen)) >= 2
 
 
 async def test_a_task_is_for_its_cycle_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from autohedge.errors import ConfigError
 from autohedge_api.app import create_app
-from autohedge_api.guard import api_key_of, host_of, listen, names_of
+from autohedge_api.guard import allowed_names, api_key_of, host_of, listen, names_of
 from tests.integration.api.serving import KEY
 
 
@@ -70,3 +70,15 @@ def test_every_address_is_no_name() -> None:
     """Listening everywhere must not make the server answer for the name 0.0.0.0, which any page can use."""
     assert names_of("0.0.0.0") == names_of("::") == []
     assert names_of("192.0.2.1") == ["192.0.2.1"] and names_of("hedge.example") == ["hedge.example"]
+
+
+@pytest.mark.parametrize("name", ["", "*", "*.example", "http://hedge.example", "a b", "hedge.example/x", ":8000", "[]"])
+def test_what_is_no_name_is_not_answered_for(name: str) -> None:
+    """An empty name would let a request without a Host in, and a wildcard every page."""
+    with pytest.raises(ConfigError, match="without wildcards"):
+        allowed_names([name])
+
+
+def test_names_are_compared_without_case_or_port() -> None:
+    assert allowed_names(["Hedge.Example:443", "FD00::7", "[::9]:80"]) == {"hedge.example", "[fd00::7]", "[::9]"}
+    assert allowed_names(allowed_names(["FD00::7"])) == {"[fd00::7]"}

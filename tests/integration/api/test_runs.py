@@ -5,7 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from autohedge.bootstrap import prepare
+import pytest
+
+from autohedge.bootstrap import Run, prepare
+from autohedge_api import app
 from tests.integration.api.serving import GatedDesk, served, settings_of
 
 
@@ -61,3 +64,20 @@ async def test_health_tells_nothing_of_the_market_or_of_money(tmp_path: Path) ->
         "running": False,
         "cycles_done": 0,
     }
+
+
+async def test_a_defect_in_a_route_tells_nothing_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller learns that it was not their mistake, the operator's log has the trace, and the server goes on."""
+
+    def broken(run: Run) -> None:
+        raise ZeroDivisionError("a detail of the inside")
+
+    monkeypatch.setattr(app, "inventory_view", broken)
+    async with served(tmp_path, desk=GatedDesk()) as it:
+        answer = await it.http.get("/inventory")
+        assert (await it.http.get("/health")).json()["status"] == "ok"
+    assert answer.status_code == 500 and answer.json()["error"] == "internal_error"
+    assert "inside" not in answer.text
+    assert "a detail of the inside" in caplog.text

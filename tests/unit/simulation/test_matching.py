@@ -330,10 +330,8 @@ def test_a_queue_never_fills_an_order_sooner_than_no_queue_would(size: int, move
         market.rest("a", BUY, 100, size)
     for kind, price, lots in moves:
         for index, market in enumerate(markets):
-            if kind == "trade":
-                fills = market.trade(price, lots, SELL)
-            else:
-                fills = market.delta(**{f"{kind}s": ((price, lots),)})
+            level = ((price, lots),)
+            fills = market.trade(price, lots, SELL) if kind == "trade" else market.delta(**{f"{kind}s": level})
             filled[index] += sum(each for _, each in fills)
         assert filled[0] <= filled[1] <= size
 

@@ -53,6 +53,26 @@ def test_the_account_can_lose_money(make_exchange: Callable[..., Any]) -> None:
     assert info["positions"] == {}
 
 
+def test_a_maker_in_a_falling_market_buys_all_the_way_down_and_loses(make_exchange: Callable[..., Any]) -> None:
+    """Both sides are quoted at every step, but a falling market only ever reaches the bids, and a rising one the asks."""
+    for step in (-1, 1):
+        exchange = make_exchange(base=50, quote=100_000, with_book=False)
+        mid = 1_000
+        exchange.snapshot(bids=((mid - 1, 5),), asks=((mid + 1, 5),))
+        for _ in range(5):
+            exchange.place(BUY, mid - 1, 5)
+            exchange.place(SELL, mid + 1, 5)
+            mid += 10 * step
+            exchange.trade(mid, 50, SELL if step < 0 else BUY)
+            exchange.snapshot(bids=((mid - 1, 5),), asks=((mid + 1, 5),))
+        info = exchange.venue.account_info(D(mid))
+        assert [fill.side for fill in exchange.fills] == [BUY if step < 0 else SELL] * 5
+        assert info["total_trades"] == 5
+        trading_pnl = info["pnl"] - 50 * (mid - 1_000)
+        # bought (or sold) 5 lots at 1 from each mid, which then went 9 against us and on
+        assert trading_pnl == 5 * sum(1 - 10 * steps for steps in range(1, 6))
+
+
 def test_base_held_from_the_start_counts_at_the_first_mid(make_exchange: Callable[..., Any]) -> None:
     exchange = make_exchange(base=10, quote=0, with_book=False)
     assert exchange.venue.account_info(D(200))["pnl"] == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -173,7 +172,6 @@ class PaperTrading(RuleBasedStateMachine):
         assert (account.reserved_base_atoms, account.reserved_quote_atoms) == (0, 0)
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_paper_trading_keeps_its_promises(make_exchange: Callable[..., Any], seed: int) -> None:
+def test_paper_trading_keeps_its_promises(make_exchange: Callable[..., Any]) -> None:
     machine = type("Machine", (PaperTrading,), {"make_exchange": staticmethod(make_exchange)})
     run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))

@@ -27,7 +27,10 @@ def rejection(events: list[Any]) -> OrderRejected:
 # --- rules of the instrument ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("price", "lots", "post_only"), [(0, 5, True), (-1, 5, True), (100, 0, True), (100, -5, True), (None, 0, False), (None, 5, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("price", "lots", "post_only"),
+    [(0, 5, True), (-1, 5, True), (100, 0, True), (100, -5, True), (None, 0, False), (None, 5, True)],
+)
 def test_what_is_no_order_at_all_is_rejected(exchange: Any, price: int | None, lots: int, post_only: bool) -> None:
     assert rejection(exchange.place(BUY, price, lots, post_only=post_only)).reason == "invalid_order"
     assert exchange.venue.account.reserved_quote_atoms == 0
@@ -45,8 +48,14 @@ def test_what_is_no_order_at_all_is_rejected(exchange: Any, price: int | None, l
     ],
 )
 def test_orders_outside_the_instruments_rules_are_rejected(
-    make_exchange: Callable[..., Any], coin: Instrument, rules: dict[str, Decimal], price: int | None, lots: int, reason: str, found: str
-) -> None:  # fmt: skip
+    make_exchange: Callable[..., Any],
+    coin: Instrument,
+    rules: dict[str, Decimal],
+    price: int | None,
+    lots: int,
+    reason: str,
+    found: str,
+) -> None:
     refused = rejection(make_exchange(instrument=replace(coin, **rules)).place(BUY, price, lots))
     assert refused.reason == reason
     assert found in refused.detail
