@@ -8,7 +8,7 @@ are reconsidered. An intent is recorded and committed before it is sent.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple, assert_never
@@ -65,6 +65,7 @@ from autohedge.risk.pretrade import OrderRequest, PreTradeRisk, RiskContext
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_HOUR = 3_600 * NS_PER_S
+NEVER_NS = 1 << 63
 REQUEST_WINDOW_NS = 60 * NS_PER_S
 CLOSED_ORDERS_KEPT = 10_000
 """Closed orders are kept this long for late events; a venue does not report on older ones."""
@@ -147,6 +148,8 @@ class Lane:
         self.opening: OpeningRecord | None = None
         self.last_trade: Trade | None = None
         self.explanation: Explanation | None = None
+        self.feed_failure = ""
+        self.stale_at_ns = NEVER_NS
         self.now_ns = 0
         self.mid_half_ticks = 0
 
@@ -166,7 +169,6 @@ class Lane:
         self._quote_states: dict[Side, str | None] = {BUY: None, SELL: None}
         self._last_reconsider_ns = 0
         self._next_requote_ns = 0
-        self._stale_at_ns = 1 << 63
         self._dirty = False
         self._draining = False
 
@@ -177,12 +179,10 @@ class Lane:
         ts_ns = event.ts_init_ns
         if self._recorder is not None:
             self._recorder.write(event)
-        if ts_ns >= self._stale_at_ns:
-            # nothing was heard for too long: the quotes are pulled when that became true, not when the market wakes up
-            stale_ns, self._stale_at_ns = self._stale_at_ns, 1 << 63
-            self._arrivals(stale_ns)
-            self._reconsider(stale_ns)
-            self._commit()
+        if ts_ns >= self.stale_at_ns:
+            self.go_stale()
+        self.counts.messages += 1
+        self.counts.rows += rows_of(event)
         self.now_ns = ts_ns
         self._arrivals(ts_ns)
         if ts_ns >= self.attribution.next_due_ns:
@@ -193,13 +193,26 @@ class Lane:
                 self._apply(each)
         elif applied is Applied.GAP:
             self._next_requote_ns = 0
-        self.counts.messages += 1
-        self.counts.rows += rows_of(event)
         if ts_ns >= self._next_requote_ns and self.opening is not None:
             self._next_requote_ns = ts_ns + self._requote_ns
             self._reconsider(ts_ns)
         if self._dirty:
             self._commit()
+
+    def go_stale(self) -> None:
+        """Nothing was heard for too long: the quotes are pulled as of `stale_at_ns`, when that became true."""
+        stale_ns, self.stale_at_ns = self.stale_at_ns, NEVER_NS
+        if self.opening is None:
+            return
+        self.now_ns = stale_ns
+        self._arrivals(stale_ns)
+        self._reconsider(stale_ns)
+        self._commit()
+
+    def fail_feed(self, reason: str) -> None:
+        """No event will come any more, because the feed failed: drain."""
+        self.feed_failure = reason
+        self.drain("feed_failed")
 
     def _apply(self, event: MarketEvent) -> None:
         book = self.book
@@ -207,7 +220,7 @@ class Lane:
         if isinstance(event, Trade):
             self.last_trade = event
         else:
-            self._stale_at_ns = self.now_ns + self._max_age_ns
+            self.stale_at_ns = self.now_ns + self._max_age_ns
             if book.is_valid and book.best_bid_ticks and book.best_ask_ticks:
                 self.mid_half_ticks = book.best_bid_ticks + book.best_ask_ticks
                 if self.opening is None and not book.is_crossed:
@@ -258,21 +271,24 @@ class Lane:
 
     # --- quotes ---------------------------------------------------------------------------------------------------
 
-    def _market_state(self, ts_ns: int) -> MarketState:
+    def market_problem(self, ts_ns: int) -> str:
+        """Why the market cannot be traded at `ts_ns`: gap, one_sided, crossed or stale; "" when it can."""
         book = self.book
         bid, ask = book.best_bid_ticks, book.best_ask_ticks
         if not book.is_valid:
-            problem = "gap"
-        elif not bid or not ask:
-            problem = "one_sided"
-        elif bid >= ask:
-            problem = "crossed"
-        elif ts_ns >= self._stale_at_ns or self._stale_at_ns == 1 << 63:
-            problem = "stale"
-        else:
-            statistics = self.statistics
-            return MarketState(bid, ask, statistics.volatility_per_hour(ts_ns), statistics.depth_score(book), "")
-        return MarketState(bid, ask, None, 0.0, problem)
+            return "gap"
+        if not bid or not ask:
+            return "one_sided"
+        if bid >= ask:
+            return "crossed"
+        return "stale" if ts_ns >= self.stale_at_ns or self.stale_at_ns == NEVER_NS else ""
+
+    def _market_state(self, ts_ns: int) -> MarketState:
+        book, statistics, problem = self.book, self.statistics, self.market_problem(ts_ns)
+        bid, ask = book.best_bid_ticks, book.best_ask_ticks
+        if problem:
+            return MarketState(bid, ask, None, 0.0, problem)
+        return MarketState(bid, ask, statistics.volatility_per_hour(ts_ns), statistics.depth_score(book), "")
 
     def mandate_values(self, ts_ns: int) -> MandateValues:
         """What the maker obeys at `ts_ns`."""
@@ -317,15 +333,16 @@ class Lane:
             counts.quoted += 1
             counts.quote_distance_bps_sum += (1 - decision.terms.bid_ticks / decision.terms.mid_ticks) * 10_000
             counts.market_spread_ticks_sum += market.best_ask_ticks - market.best_bid_ticks
-        self._carry_out(ts_ns, decision, market, ratio, daily_loss, values)
-        self._note_quote_states(ts_ns, decision)
+        denied = self._carry_out(ts_ns, decision, market, ratio, daily_loss, values)
+        self._note_quote_states(ts_ns, dict(decision.withheld) | denied)
 
     def _carry_out(
         self, ts_ns: int, decision: Decision, market: MarketState, ratio: float, daily_loss: str, values: MandateValues
-    ) -> None:
-        """Record what was decided, make it durable, then send it."""
+    ) -> dict[Side, str]:
+        """Record what was decided, make it durable, then send it; returns the sides that risk denied, with the check."""
+        denied: dict[Side, str] = {}
         if not decision.cancels and not decision.intents:
-            return
+            return denied
         commands: list[Command] = []
         for cancel in decision.cancels:
             commands.append(self._prepare_cancel(ts_ns, cancel))
@@ -343,12 +360,15 @@ class Lane:
                 requests_last_min=self._requests_last_min(ts_ns),
                 used_order_ids=self.orders,
             )
-            place = self._prepare_order(ts_ns, intent, context, values)
-            if place is not None:
-                commands.append(place)
+            placed = self._prepare_order(ts_ns, intent, context, values)
+            if isinstance(placed, PlaceOrder):
+                commands.append(placed)
+            else:
+                denied[intent.side] = placed
         self._commit()
         for command in commands:
             self.venue.submit(command, ts_ns)
+        return denied
 
     def _prepare_cancel(self, ts_ns: int, cancel: CancelOrder) -> CancelOrder:
         order = self.orders[cancel.client_order_id]
@@ -357,7 +377,8 @@ class Lane:
         self._event(ts_ns, order, "cancelling", cancel.reason)
         return cancel
 
-    def _prepare_order(self, ts_ns: int, intent: OrderIntent, context: RiskContext, values: MandateValues) -> PlaceOrder | None:
+    def _prepare_order(self, ts_ns: int, intent: OrderIntent, context: RiskContext, values: MandateValues) -> PlaceOrder | str:
+        """The order, recorded and ready to be sent, or the check that denied it."""
         order = Order(
             client_order_id=self.ids.order(),
             side=intent.side,
@@ -380,7 +401,7 @@ class Lane:
             self._maker, _ = self._engine.step(self._maker, SideDenied(ts_ns, intent.side))
             self._ledger.order(self._order_record(ts_ns, order, failure.check, f"{failure.reason}; {failure.suggestion}"))
             self._dirty = True
-            return None
+            return failure.check
         order.apply(OrderEvent.SUBMIT)
         self._remember(order)
         self.counts.placed += 1
@@ -424,9 +445,8 @@ class Lane:
             window.popleft()
         return len(window)
 
-    def _note_quote_states(self, ts_ns: int, decision: Decision) -> None:
+    def _note_quote_states(self, ts_ns: int, withheld: Mapping[Side, str]) -> None:
         """Record when a side begins or stops being quoted, and why."""
-        withheld = dict(decision.withheld)
         for side, before in self._quote_states.items():
             reason = withheld.get(side, "")
             if reason:
@@ -504,8 +524,10 @@ class Lane:
     # --- the desk speaks ------------------------------------------------------------------------------------------
 
     def view(self, now_ns: int) -> MarketView | None:
-        """What the desk may know at `now_ns`; None while the market cannot be traded."""
-        book = self.statistics.snapshot(self.book, now_ns) if self.opening is not None else None
+        """What the desk may know at `now_ns`; None while the market cannot be traded, see `market_problem`."""
+        if self.opening is None or self.market_problem(now_ns):
+            return None
+        book = self.statistics.snapshot(self.book, now_ns)
         if book is None:
             return None
         cap_frac = float(self.config.max_inventory_exposure)
@@ -556,6 +578,7 @@ class Lane:
         if self._draining or self.opening is None:
             return
         self._draining = True
+        self.stale_at_ns = NEVER_NS
         ts_ns = self.now_ns
         self._maker, decision = self._engine.step(self._maker, Drain(tuple(self.working.values()), reason))
         commands = [self._prepare_cancel(ts_ns, cancel) for cancel in decision.cancels]
@@ -563,7 +586,7 @@ class Lane:
         for command in commands:
             self.venue.submit(command, ts_ns)
         self._arrivals(ts_ns + 2 * int(self.config.latency_ms * NS_PER_MS) + 1)
-        self._note_quote_states(ts_ns, Decision(withheld=((BUY, reason), (SELL, reason))))
+        self._note_quote_states(ts_ns, {BUY: reason, SELL: reason})
         self._commit()
         if self.mid_half_ticks:
             self.attribution.close(self.mid_half_ticks)

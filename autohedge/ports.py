@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from autohedge.domain.account import AccountInfo
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import MarketEvent
 from autohedge.domain.orders import Command, VenueEvent
@@ -93,6 +95,10 @@ class Venue(Protocol):
 
     def on_market(self, event: MarketEvent) -> Sequence[VenueEvent]:
         """What `event`, which the book already contains, did to our orders; called once per event that was applied."""
+        ...
+
+    def account_info(self, mark_price: Decimal) -> AccountInfo:
+        """The account by the venue's own books, with its base valued at `mark_price`."""
         ...
 
 

@@ -107,10 +107,31 @@ def summarise_lane(lane: Lane) -> dict[str, Any]:
         },
         "mean_quote_distance_bps": counts.quote_distance_bps_sum / counts.quoted if counts.quoted else None,
         "mean_market_spread_ticks": counts.market_spread_ticks_sum / counts.quoted if counts.quoted else None,
+        "account": _account(lane),
         "data_quality": data_quality(lane),
     }
     report["why_no_fills"] = why_no_fills(lane) if counts.fills == 0 else None
     return report
+
+
+def _account(lane: Lane) -> dict[str, Any] | None:
+    """The venue's own account at the mark, which must agree with our inventory; None before the first price."""
+    if lane.opening is None:
+        return None
+    info = lane.venue.account_info(lane.mark_price)
+    money = ("balance", "initial_balance", "cash", "available", "pnl")
+    percentage = info["pnl_percentage"]
+    return {
+        "mode": info["mode"],
+        "is_paper": info["is_paper"],
+        **{name: plain(info[name]) for name in money},  # type: ignore[literal-required]
+        "positions": {
+            asset: {name: plain(position[name]) for name in ("size", "mark_price", "value")}
+            for asset, position in info["positions"].items()
+        },
+        "total_trades": info["total_trades"],
+        "pnl_percentage": None if percentage is None else plain(percentage),
+    }
 
 
 def data_quality(lane: Lane) -> dict[str, Any]:

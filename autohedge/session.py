@@ -2,12 +2,16 @@
 
 In a replay and on a simulated market time is the market's: it stands still while the desk works, and a mandate takes effect at
 cycle time + the desk's latency. `run` drives a session to its end; the HTTP API and the scheduler call `cycle` one by one.
+
+Lanes share nothing but the clock and the ledger. A lane whose data go stale pulls its quotes at that moment, also when nothing
+of its own ever comes again; one whose feed ends or fails is left behind with its inventory while the others go on, and a feed's
+failure is raised when the last market is over, so that it is never lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from autohedge.domain.market_data import MarketEvent
@@ -42,9 +46,14 @@ class _Cursor:
     __slots__ = ("_batches", "batch", "index")
 
     def __init__(self, lane: Lane) -> None:
-        self._batches = lane.feed.batches().__aiter__()
+        self._batches = lane.feed.batches()
         self.batch: Sequence[MarketEvent] = ()
         self.index = 0
+
+    async def aclose(self) -> None:
+        """Let go of what the feed holds open, such as a file that was not read to its end."""
+        if isinstance(self._batches, AsyncGenerator):
+            await self._batches.aclose()
 
     async def ready(self) -> bool:
         """True when an event is at hand, False at the end of the market."""
@@ -88,6 +97,7 @@ class TradingSession:
         self._stop_at = stop_at
         self._stop = asyncio.Event()
         self._cursors = [_Cursor(lane) for lane in self.lanes]
+        self._feed_failures: dict[int, MarketDataError] = {}
         self._next_cycle_ns: int | None = None
         self._closed = False
 
@@ -99,15 +109,17 @@ class TradingSession:
             waiting = [index for index, lane in enumerate(self.lanes) if lane.opening is None]
             if not waiting:
                 break
-            heads = await self._heads(waiting)
-            if not heads:
-                names = ", ".join(self.lanes[index].symbol for index in waiting)
+            heads = await self._heads()
+            over = [index for index in waiting if index not in heads]
+            if over:
+                self._raise_feed_failure(over)
+                names = ", ".join(self.lanes[index].symbol for index in over)
                 raise MarketDataError(
                     f"{names}: the market data ended before a synchronised two-sided book was seen; "
                     "a recording must hold an order book snapshot and the updates that follow it"
                 )
-            # lanes that are open wait: nothing of theirs is skipped, and time between them stays in step
             index = min(heads, key=lambda each: (heads[each], each))
+            self._pull_stale_quotes(heads[index], but=index)
             self._step_one(index)
         self._next_cycle_ns = max(lane.now_ns for lane in self.lanes)
         await self.advance(self._next_cycle_ns)
@@ -130,17 +142,21 @@ class TradingSession:
         if self.stopping:
             return []
         asked = asyncio.ensure_future(self._ask_all(now_ns, self.task if task is None else task))
-        stopped = asyncio.ensure_future(self._wait_for_stop())
-        await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not asked.done():
-            asked.cancel()
-            await asyncio.wait({asked})
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            asked.cancel()  # of no effect on what is done; otherwise no call goes on behind a session that has ended
+            await asyncio.wait({asked, stopped})
+        if asked.cancelled():
             return []
         outcomes = asked.result()
+        self._pull_stale_quotes(now_ns)
         for lane, outcome in zip(self.lanes, outcomes, strict=True):
             lane.accept(outcome)
-        self.outcomes += outcomes
+        # the ledger has every model call; kept here they would grow with every prompt of a session that runs for weeks
+        self.outcomes += [outcome._replace(calls=()) for outcome in outcomes]
         self._next_cycle_ns = now_ns + self._every_ns
         self._check_limit()
         self._tell()
@@ -157,15 +173,19 @@ class TradingSession:
             await self.advance(NEVER_NS)
 
     async def close(self, reason: str = "session_end") -> None:
-        """Drain: cancel the quotes, keep the inventory, release the desk. May be called twice."""
+        """Drain: cancel the quotes, keep the inventory, release feeds and desk, whatever fails. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        for lane in self.lanes:
-            lane.drain("interrupted" if self.interrupted else reason)
-        self._ledger.commit()
-        self._tell()
-        await self.desk.aclose()
+        try:
+            for lane in self.lanes:
+                lane.drain("interrupted" if self.interrupted else reason)
+            self._ledger.commit()
+            self._tell()
+        finally:
+            for cursor in self._cursors:
+                await cursor.aclose()
+            await self.desk.aclose()
 
     def request_stop(self) -> None:
         """Stop at the next event boundary and drain; safe to call from a signal handler of the loop."""
@@ -178,6 +198,11 @@ class TradingSession:
     def stopping(self) -> bool:
         """True once a stop was asked for."""
         return self._stop.is_set()
+
+    @property
+    def next_cycle_ns(self) -> int | None:
+        """Market time of the next desk cycle; None until the market has opened."""
+        return self._next_cycle_ns
 
     @property
     def messages(self) -> int:
@@ -203,22 +228,43 @@ class TradingSession:
     async def _ask_all(self, now_ns: int, task: str) -> list[CycleOutcome]:
         return list(await asyncio.gather(*(self._ask(lane, now_ns, task) for lane in self.lanes)))
 
-    async def _wait_for_stop(self) -> list[CycleOutcome]:
-        await self._stop.wait()
-        return []
-
     async def _ask(self, lane: Lane, now_ns: int, task: str) -> CycleOutcome:
         cycle_id = lane.ids.cycle()
         view = lane.view(now_ns)
         if view is None:
             return CycleOutcome(
-                cycle_id, lane.symbol, now_ns, "failed", "no tradable market: the book is not synchronised or one-sided",
+                cycle_id, lane.symbol, now_ns, "failed", f"no tradable market: {lane.market_problem(now_ns)}",
                 None, DecisionSource.RULES, 0, (), (),
             )  # fmt: skip
         return await self.desk.run_cycle(CycleRequest(cycle_id, lane.symbol, task, view))
 
-    async def _heads(self, indexes: Sequence[int]) -> dict[int, int]:
-        return {index: self._cursors[index].head_ns for index in indexes if await self._cursors[index].ready()}
+    async def _heads(self) -> dict[int, int]:
+        """Time of the next event of each lane that still has one. A feed that fails is at its end, and its lane is drained."""
+        heads: dict[int, int] = {}
+        for index, cursor in enumerate(self._cursors):
+            try:
+                if await cursor.ready():
+                    heads[index] = cursor.head_ns
+            except MarketDataError as error:
+                self._feed_failures[index] = error
+                self.lanes[index].fail_feed(str(error))
+        return heads
+
+    def _raise_feed_failure(self, indexes: Iterable[int]) -> None:
+        for index in indexes:
+            if index in self._feed_failures:
+                raise self._feed_failures[index]
+
+    def _pull_stale_quotes(self, until_ns: int, but: int | None = None) -> None:
+        """Time has come to `until_ns`: lanes that heard nothing for too long pull their quotes, in order of time.
+
+        Lane `but` has its own event at that time and sees to itself.
+        """
+        due = [
+            (lane.stale_at_ns, index) for index, lane in enumerate(self.lanes) if index != but and lane.stale_at_ns <= until_ns
+        ]
+        for _, index in sorted(due):
+            self.lanes[index].go_stale()
 
     def _step_one(self, index: int) -> None:
         cursor = self._cursors[index]
@@ -229,18 +275,20 @@ class TradingSession:
 
     async def advance(self, until_ns: int) -> None:
         """Give the lanes their events in order of time, up to but not including `until_ns`."""
-        everyone = range(len(self.lanes))
         while not self.stopping:
-            heads = await self._heads(everyone)
+            heads = await self._heads()
             if not heads:
                 self.market_over = True
+                self._raise_feed_failure(range(len(self.lanes)))
                 return
             index = min(heads, key=lambda each: (heads[each], each))
             if heads[index] >= until_ns:
                 return
+            self._pull_stale_quotes(heads[index], but=index)
             # up to the next event of any other lane, this lane runs alone; a tie goes to the earlier lane
-            bound_ns = min((at + (1 if each > index else 0) for each, at in heads.items() if each != index), default=NEVER_NS)
-            self._run_batch(index, min(bound_ns, until_ns))
+            bounds = [at + (1 if each > index else 0) for each, at in heads.items() if each != index]
+            bounds += [lane.stale_at_ns for each, lane in enumerate(self.lanes) if each != index]
+            self._run_batch(index, min([until_ns, *bounds]))
             self._tell()
 
     def _run_batch(self, index: int, until_ns: int) -> None:

@@ -29,6 +29,8 @@ BODY_DEADLINE_S = 10.0
 OPEN_PATHS = frozenset({"/health"})
 """What can be asked without a key: nothing that tells of the market or of money."""
 
+_NAME = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?")
+
 
 def refusal(status: int, error: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as every route answers it."""
@@ -91,11 +93,14 @@ def names_of(host: str) -> list[str]:
 
 def allowed_names(hosts: Iterable[str]) -> frozenset[str]:
     """Hosts as `host_of` gives them; `ConfigError` for one that is no plain name or address (there are no wildcards)."""
-    names = frozenset(f"[{host}]".lower() if host.count(":") > 1 and host[0] != "[" else host_of(host) for host in hosts)
-    for name in names:
-        if not re.fullmatch(r"\[[0-9a-f:.%]+\]|[a-z0-9._-]+", name):
-            raise ConfigError(f"expected a host name or an address to answer for, without wildcards, found {name!r}")
-    return names
+    names = set()
+    for host in hosts:
+        text = f"[{host}]" if host.count(":") > 1 and host[0] != "[" else host
+        found = _NAME.fullmatch(text.lower())
+        if found is None:
+            raise ConfigError(f"expected a host name or an address to answer for, without wildcards, found {host!r}")
+        names.add(found[1])
+    return frozenset(names)
 
 
 def host_of(header: str) -> str:

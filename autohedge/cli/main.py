@@ -35,16 +35,17 @@ def root(
 
 def _register() -> None:
     """Every noun brings its own commands."""
-    from autohedge.cli import explain, graph, replay, run, runs, schedule, serve
+    from autohedge.cli.explain import explain_quote
+    from autohedge.cli.graph import graph
+    from autohedge.cli.replay import replay, replay_csv
+    from autohedge.cli.run import run
+    from autohedge.cli.runs import app as runs
+    from autohedge.cli.schedule import schedule
+    from autohedge.cli.serve import serve
 
-    app.command(name="run")(run.run)
-    app.command(name="replay")(replay.replay)
-    app.command(name="replay-csv")(replay.replay_csv)
-    app.command(name="explain-quote")(explain.explain_quote)
-    app.command(name="graph")(graph.graph)
-    app.command(name="schedule")(schedule.schedule)
-    app.command(name="serve")(serve.serve)
-    app.add_typer(runs.app, name="runs")
+    for command in (run, replay, replay_csv, explain_quote, graph, schedule, serve):
+        app.command(name=command.__name__.replace("_", "-"))(command)
+    app.add_typer(runs, name="runs")
 
 
 def main() -> None:

@@ -155,8 +155,7 @@ class RestingOrder:
         return min(traded_lots, self.remaining_lots)
 
     def queue_up_behind(self, other: RestingOrder) -> None:
-        """Stand behind an earlier order of ours at the same price: what is ahead of it is ahead of this one too."""
-        self.ahead_lots = max(self.ahead_lots, other.ahead_lots)
+        """Stand behind an earlier order of ours at the same price: a trade that explains its queue explains this one too."""
         self.generation = other.generation
         self.unreported_lots = other.unreported_lots
         self.unreported_before_lots = other.unreported_before_lots

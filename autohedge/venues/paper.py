@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple
 
+from autohedge.domain.account import AccountInfo, Position
 from autohedge.domain.fees import FeeSchedule
 from autohedge.domain.ids import ClientOrderId, IdFactory
 from autohedge.domain.instrument import Instrument
@@ -45,33 +46,6 @@ class _Refusal(NamedTuple):
 
     reason: str
     detail: str
-
-
-class Position(TypedDict):
-    """Base held: its size in the base asset, and the mark and value in the quote asset."""
-
-    size: Decimal
-    mark_price: Decimal
-    value: Decimal
-
-
-class AccountInfo(TypedDict):
-    """The account, marked to market; all money in the quote asset.
-
-    `balance` is cash and positions together, `cash` the quote asset alone, `available` what of it no open order has set aside.
-    `positions` is by base asset, empty when flat. `pnl_percentage` is in percent of `initial_balance`, None if that was zero.
-    """
-
-    mode: Literal["paper"]
-    is_paper: bool
-    balance: Decimal
-    initial_balance: Decimal
-    cash: Decimal
-    available: Decimal
-    positions: dict[str, Position]
-    total_trades: int
-    pnl: Decimal
-    pnl_percentage: Decimal | None
 
 
 class PaperVenue:
@@ -120,9 +94,7 @@ class PaperVenue:
     def submit(self, command: Command, now_ns: int) -> None:
         """Send a command at `now_ns`; it arrives after the latency, never before one that was sent earlier."""
         arrival_ns = now_ns + self._latency_ns
-        if self._in_flight:
-            arrival_ns = max(arrival_ns, self._in_flight[-1][0])
-        else:
+        if not self._in_flight:
             self._next_arrival_ns = arrival_ns
         self._in_flight.append((arrival_ns, command))
 

@@ -134,6 +134,15 @@ def test_fees_are_rounded_up_over_an_order_so_that_its_fills_never_cost_more_tha
     assert exchange.venue.account.quote_atoms == 100 * 10**8 - reserved
 
 
+def test_the_taker_fee_is_rounded_up_once_over_all_levels_taken(make_exchange: Callable[..., Any]) -> None:
+    exchange = make_exchange(instrument=BTC, taker_bps="0.33", base=0, quote=10_000, with_book=False)
+    exchange.snapshot(bids=((6_100_000, 5),), asks=tuple((6_100_001 + level, 7) for level in range(9)))
+    exchange.place(BUY, None, 60)
+    assert len(exchange.fills) == 9
+    notional = sum(BTC.notional_atoms(fill.price_ticks, fill.size_lots) for fill in exchange.fills)
+    assert sum(fill.fee_atoms for fill in exchange.fills) == -(-notional * 33 // 1_000_000)
+
+
 def test_a_rebate_is_paid_and_nothing_is_set_aside_for_it(make_exchange: Callable[..., Any]) -> None:
     exchange = make_exchange(maker_bps="-1", base=0, quote=1_000)
     exchange.place(BUY, 100, 10)

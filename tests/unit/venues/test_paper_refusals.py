@@ -89,10 +89,19 @@ def test_whether_a_post_only_order_would_take_is_decided_when_it_arrives(exchang
     assert rejection(exchange.arrive()).reason == "post_only_would_cross"
 
 
-@pytest.mark.parametrize("kind", ["none yet", "gap", "no bids", "no asks", "crossed"])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("none yet", "not synchronised"),
+        ("gap", "not synchronised"),
+        ("no bids", "no bids"),
+        ("no asks", "no asks"),
+        ("crossed", "crossed, bid 105 and ask 101"),
+    ],
+)
 @pytest.mark.parametrize(("price", "post_only"), [(100, True), (100, False), (None, False)])
 def test_without_a_two_sided_book_that_can_be_believed_there_is_no_market(
-    make_exchange: Callable[..., Any], kind: str, price: int | None, post_only: bool
+    make_exchange: Callable[..., Any], kind: str, told: str, price: int | None, post_only: bool
 ) -> None:
     exchange = make_exchange(with_book=kind != "none yet")
     if kind == "gap":
@@ -103,7 +112,9 @@ def test_without_a_two_sided_book_that_can_be_believed_there_is_no_market(
         exchange.snapshot(asks=())
     elif kind == "crossed":
         exchange.delta(bids=((105, 1),))
-    assert rejection(exchange.place(BUY, price, 5, post_only=post_only)).reason == "no_market"
+    refused = rejection(exchange.place(BUY, price, 5, post_only=post_only))
+    assert refused.reason == "no_market"
+    assert told in refused.detail
 
 
 def test_an_order_that_would_trade_with_our_own_is_rejected(exchange: Any) -> None:
