@@ -21,7 +21,7 @@ from autohedge.domain.fees import FeeRate, FeeSchedule
 from autohedge.domain.ids import IdFactory, RunId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.inventory import Inventory
-from autohedge.errors import ConfigError, LlmShareTooLow
+from autohedge.errors import AutoHedgeError, ConfigError, LlmShareTooLow, StorageError
 from autohedge.lane import Lane
 from autohedge.market.instruments import instrument as known_instrument
 from autohedge.market.instruments import simulated_instrument
@@ -43,6 +43,8 @@ from autohedge.simulation.feed import SimulatedFeed
 from autohedge.venues.paper import PaperVenue
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from autohedge.storage.ledger import RunLedger
 
 NS_PER_MS = 1_000_000
@@ -107,7 +109,10 @@ class Opening:
 
 @dataclass(slots=True)
 class Plan:
-    """A run that is possible: everything is checked, nothing is written yet."""
+    """A run that is possible: everything is checked, nothing is written yet.
+
+    `model_client` is the one made for this run, which is closed with it; a caller's own client stays the caller's.
+    """
 
     settings: Settings
     kind: str
@@ -127,7 +132,7 @@ class Plan:
     def start(self, *, on_progress: Callable[[Progress], None] | None = None, stop_at: StopPoint | None = None) -> Run:
         """Create the run's folder, ledger and session."""
         from autohedge.storage.database import open_database
-        from autohedge.storage.ledger import RunInfo, RunKind, RunLedger
+        from autohedge.storage.ledger import RunInfo, RunKind, RunLedger, RunStatus
 
         settings = self.settings
         database = settings.out_dir / "autohedge.db"
@@ -149,12 +154,17 @@ class Plan:
             ),
             self.clock,
         )
-        recorders = [
-            Recorder(_recording_dir(settings, feed.instrument), feed.instrument) if settings.record_dir else None
-            for feed in self.feeds
-        ]
+        try:
+            recorders = [
+                Recorder(_recording_dir(settings, feed.instrument), feed.instrument) if settings.record_dir else None
+                for feed in self.feeds
+            ]
+        except AutoHedgeError as error:
+            ledger.finish(RunStatus.FAILED, {}, str(error))
+            engine.dispose()
+            raise
         session = self.session(ledger, on_progress=on_progress, stop_at=stop_at, recorders=recorders)
-        return Run(self, run_id, run_dir, database, ledger, session, tuple(each for each in recorders if each))
+        return Run(self, run_id, run_dir, database, engine, ledger, session, tuple(each for each in recorders if each))
 
     def session(
         self,
@@ -222,6 +232,7 @@ class Run:
     run_id: str
     run_dir: Path
     database: Path
+    engine: Engine
     ledger: RunLedger
     session: TradingSession
     recorders: tuple[Recorder, ...]
@@ -236,36 +247,68 @@ class Run:
         return summarise(self.session, run_id=self.run_id, market=self.plan.settings.market, files=files)
 
     async def finish(self, status: str | None = None, note: str = "") -> dict[str, Any]:
-        """Drain, write report.json, close the ledger; returns the summary. `status` defaults to finished or interrupted."""
+        """Drain, write report.json, close the ledger, let go of everything; returns the summary.
+
+        `status` defaults to finished, to interrupted, or to failed when too few decisions were model-driven. Whatever breaks on
+        the way, the rest is still done. Then the first thing that broke is raised, unless the caller tells of a failure itself
+        ("failed"): then it is only noted. `drained` in the summary is False when the ledger did not see the end.
+        """
         from autohedge.storage.ledger import RunStatus
 
+        broken: list[Exception] = []
+        drained = await self._release(broken)
+        summary = self.summary() | {"drained": drained}
+        try:
+            (self.run_dir / "report.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            broken.append(StorageError(f"cannot write the report of run {self.run_id}: {error.strerror or error}"))
+        told_by_caller = status == "failed"
+        if status is None:
+            note = self._llm_share_problem()
+            status = "failed" if note else "interrupted" if self.session.interrupted else "finished"
+        if broken:
+            status, note = "failed", "; ".join([*([note] if note else []), *map(str, broken)])
+        try:
+            self.ledger.finish(RunStatus(status), summary, note)
+        except StorageError as error:
+            broken.append(error)
+        self.engine.dispose()
+        if broken and not told_by_caller:
+            raise broken[0]
+        return summary
+
+    async def _release(self, broken: list[Exception]) -> bool:
+        """Drain and close what the run holds; what breaks goes into `broken` and stops nothing. True when it was drained."""
         try:
             await self.session.close()
-        finally:
-            if self.plan.model_client is not None:
-                await self.plan.model_client.aclose()
-            for recorder in self.recorders:
+        except Exception as error:  # the edge of a run: the files must be closed and the end be noted whatever it was
+            broken.append(error)
+        drained = not broken
+        for recorder in self.recorders:
+            try:
                 recorder.close()
-        summary = self.summary()
-        if status is None:
-            status = "interrupted" if self.session.interrupted else "finished"
-        report = self.run_dir / "report.json"
-        report.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-        self.ledger.finish(RunStatus(status), summary, note)
-        return summary
+            except AutoHedgeError as error:
+                broken.append(error)
+        if self.plan.model_client is not None:
+            await self.plan.model_client.aclose()
+        return drained
 
     def check_llm_share(self) -> None:
         """`LlmShareTooLow` when fewer decisions were model-driven than the settings demand."""
+        problem = self._llm_share_problem()
+        if problem:
+            raise LlmShareTooLow(problem)
+
+    def _llm_share_problem(self) -> str:
         wanted = self.plan.settings.desk.require_llm_frac
-        if wanted is None:
-            return
         driven, total = self.session.model_driven()
         share = driven / total if total else 0.0
-        if share < wanted:
-            raise LlmShareTooLow(
-                f"{driven} of {total} decisions were model-driven ({share:.0%}), required were {wanted:.0%}; "
-                "see the reasons in the report"
-            )
+        if wanted is None or share >= wanted:
+            return ""
+        return (
+            f"{driven} of {total} decisions were model-driven ({share:.0%}), required were {wanted:.0%}; "
+            "see the reasons in the report"
+        )
 
 
 def prepare(
@@ -298,8 +341,12 @@ def prepare(
             _check_empty_of_recordings(_recording_dir(settings, each))
     for each in instruments:
         _check_capital(lane_config(settings, each), each)
+    own_client: ModelClient | None = None
     if desk is None:
-        model_client = model_client or build_model_client(settings, environ)
+        if model_client is None:
+            model_client = own_client = build_model_client(settings, environ)
+        elif settings.model.name is None:
+            raise ConfigError("a model client was given and no model is named, so it would never be asked; name the model")
         desk = build_desk(settings, clock, model_client)
     return Plan(
         settings=settings,
@@ -307,7 +354,7 @@ def prepare(
         cycles=cycles,
         feeds=feeds,
         desk=desk,
-        model_client=model_client,
+        model_client=own_client,
         clock=clock,
         market_fingerprint=fingerprint(settings.replay_path) if settings.replay_path is not None else "",
         openings={each.symbol: _opening(settings, each, openings) for each in instruments},

@@ -16,7 +16,7 @@ import orjson
 
 from autohedge.bootstrap import Run, prepare
 from autohedge.domain.records import CycleOutcome
-from autohedge.errors import ConfigError
+from autohedge.errors import ConfigError, StorageError
 from autohedge.lane import Lane
 from autohedge.ports import ModelClient
 from autohedge.report import plain
@@ -38,26 +38,27 @@ class AutoHedge:
 
     `stocks`: symbols, BASE/QUOTE or a bare ticker on the simulated market. `strategy`: standing instructions that come before
     each task. `output_type`: what `run` returns: "list" (one log per symbol), "dict" (the whole run) or "str" (that as JSON).
-    `model`, `base_url`: an OpenAI-compatible model, else the rules. `cycles`, `every`: desk cycles per run and the market time
-    between them. `settings`: anything else, as nested names, like the TOML file's: {"maker": {"maker_fee_bps": 2}}.
-    Raises `ConfigError` for whatever does not fit; nothing is written then.
+    `model`, `base_url`: an OpenAI-compatible model, else the rules. `cycles`, `every`: desk cycles per run (default 1) and the
+    market time between them (default 60s). `settings`: anything else, as nested names, like the TOML file's:
+    {"maker": {"maker_fee_bps": 2}}; an argument that is given wins over it. `model_client`: your own client for `model`, which
+    stays open and yours. Raises `ConfigError` for whatever does not fit; nothing is written then.
     """
 
     def __init__(
         self,
-        stocks: Sequence[str] = ("BTC/USDT",),
+        stocks: Sequence[str] | None = None,
         name: str = "autohedge",
         description: str = "A desk of agents over a deterministic market maker",
-        output_dir: str | Path = "outputs",
+        output_dir: str | Path | None = None,
         strategy: str | None = None,
         output_type: OutputType = "list",
         *,
-        market: str = "sim",
+        market: str | None = None,
         model: str | None = None,
         base_url: str | None = None,
-        cycles: int = 1,
-        every: str = "60s",
-        seed: int = 7,
+        cycles: int | None = None,
+        every: str | None = None,
+        seed: int | None = None,
         settings: Mapping[str, Any] | None = None,
         model_client: ModelClient | None = None,
     ) -> None:
@@ -72,16 +73,19 @@ class AutoHedge:
         self.logs: list[dict[str, Any]] = []
         self._model_client = model_client
         self._settings = build_settings(
+            {"desk": {"cycles": 1}},
             settings or {},
-            {
-                "symbols": tuple(stocks),
-                "market": market,
-                "seed": seed,
-                "out_dir": Path(output_dir),
-                "desk": {"cycles": cycles, "every_s": parse_duration_s(every)},
-                "model": {key: value for key, value in (("name", model), ("base_url", base_url)) if value is not None},
-            },
+            given(
+                symbols=None if stocks is None else tuple(stocks),
+                market=market,
+                seed=seed,
+                out_dir=None if output_dir is None else Path(output_dir),
+                desk=given(cycles=cycles, every_s=None if every is None else parse_duration_s(every)),
+                model=given(name=model, base_url=base_url),
+            ),
         )
+        if model_client is not None and self._settings.model.name is None:
+            raise ConfigError("a model client was given and no model is named, so it would never be asked; name it: model=...")
 
     @property
     def settings(self) -> Settings:
@@ -98,20 +102,20 @@ class AutoHedge:
 
     async def arun(self, task: str | None = None) -> list[dict[str, Any]] | dict[str, Any] | str:
         """Run the task to its end; one log per symbol and cycle, the last cycle's returned, all of them in the file."""
-        settings = self._settings
-        words = "\n".join(part for part in (self.strategy, task) if part)
-        if words:
-            settings = build_settings(settings.model_dump(), {"desk": {"task": words}})
-        plan = prepare(settings, kind="library", model_client=self._model_client)
+        words = "\n".join(part for part in (self.strategy, task or self._settings.desk.task) if part)
+        settings = build_settings(self._settings.model_dump(), {"desk": {"task": words}})
+        # reading recordings and loading libraries takes its time, which the caller's loop may need for others
+        plan = await asyncio.to_thread(prepare, settings, kind="library", model_client=self._model_client)
         run = plan.start()
         try:
             await run.session.run(plan.cycles)
         except BaseException as error:
-            await run.finish("failed", note=str(error))
+            await run.finish("failed", note=str(error) or type(error).__name__)
             raise
         summary = await run.finish()
+        result = self._deliver(run, summary, words)
         run.check_llm_share()
-        return self._deliver(run, summary, words)
+        return result
 
     def _deliver(self, run: Run, summary: dict[str, Any], task: str) -> list[dict[str, Any]] | dict[str, Any] | str:
         lanes = {lane.symbol: lane for lane in run.session.lanes}
@@ -129,10 +133,19 @@ class AutoHedge:
             "summary": summary,
         }
         text = orjson.dumps(whole, option=orjson.OPT_INDENT_2)
-        (run.run_dir / "analysis.json").write_bytes(text)
+        path = run.run_dir / "analysis.json"
+        try:
+            path.write_bytes(text)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
         if self.output_type == "list":
             return self.logs
         return whole if self.output_type == "dict" else text.decode()
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Only what was given: neither None nor an empty part."""
+    return {name: value for name, value in values.items() if value is not None and value != {}}
 
 
 def log_of(outcome: CycleOutcome, lane: Lane, run_id: str) -> dict[str, Any]:
@@ -155,7 +168,7 @@ def log_of(outcome: CycleOutcome, lane: Lane, run_id: str) -> dict[str, Any]:
                 "risk_level": mandate.risk_level.value,
                 "clamps": [clamped._asdict() for clamped in mandate.clamps],
             },
-            "inventory": {
+            "inventory_at_end": {
                 "base": plain(lane.instrument.base_amount(lane.inventory.base_atoms)),
                 "quote": plain(lane.instrument.quote_amount(lane.inventory.quote_atoms)),
             },

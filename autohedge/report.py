@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from autohedge.domain.instrument import Instrument
@@ -10,10 +10,15 @@ from autohedge.domain.records import MandateRecord
 from autohedge.lane import Lane
 from autohedge.session import TradingSession
 
+EXACT_DIGITS = 100
+"""Python's usual 28 would round the sums of a large capital in fine atoms."""
+
 
 def plain(amount: Decimal) -> str:
-    """A decimal without exponent and without trailing zeros: 0.00001, 12.5, 0."""
-    text = format(amount.normalize(), "f")
+    """A decimal without exponent and without trailing zeros: 0.00001, 12.5, 0. Never rounded."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return "0" if text in {"-0", ""} else text
 
 
@@ -23,6 +28,11 @@ def _half(atoms: int, instrument: Instrument) -> str:
 
 def summarise(session: TradingSession, *, run_id: str, market: str, files: dict[str, str]) -> dict[str, Any]:
     """The whole of a session; `files` gives the paths csv, database and report."""
+    with localcontext(prec=EXACT_DIGITS):
+        return _summarised(session, run_id, market) | files
+
+
+def _summarised(session: TradingSession, run_id: str, market: str) -> dict[str, Any]:
     lanes = session.lanes
     model_driven, total = session.model_driven()
     counts = [lane.counts for lane in lanes]
@@ -49,7 +59,6 @@ def summarise(session: TradingSession, *, run_id: str, market: str, files: dict[
     summary["decisions_by_role"] = _decisions_by_role(session)
     summary["mandates"] = [_mandate_row(record) for lane in lanes for record in lane.mandates]
     summary["interrupted"] = session.interrupted
-    summary |= files
     return summary
 
 
@@ -144,6 +153,7 @@ def data_quality(lane: Lane) -> dict[str, Any]:
         "examples": list(feed.examples),
         "not_applied": {str(kind): count for kind, count in lane.sync.counts.items() if count and kind != "applied"},
         "gaps": len(lane.sync.gaps),
+        "feed_failure": lane.feed_failure or None,
     }
 
 

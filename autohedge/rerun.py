@@ -1,7 +1,9 @@
 """Run a recorded run again and hold it against its record, byte for byte.
 
 The market, the settings and the desk's recorded answers go in again; every command, order event, fill and inventory value comes
-out again, or the first difference is shown. No model is called and nothing is written.
+out again, or the first difference is shown. A run that was interrupted or failed is done again as far as it came, and one whose
+record stops without an end (a kill, a disk that was full) is compared as far as the record goes. No model is called and nothing
+is written.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 from autohedge.bootstrap import Opening, instruments_of, prepare
 from autohedge.domain.records import CycleOutcome, CycleRequest, OpeningRecord
-from autohedge.errors import ConfigError
+from autohedge.errors import AutoHedgeError, ConfigError
 from autohedge.market.recordings import fingerprint
 from autohedge.session import StopPoint, TradingSession
 from autohedge.settings import Settings, validated
@@ -45,7 +47,7 @@ class RecordedDesk:
 
 
 class RerunResult(NamedTuple):
-    """`difference` is None when the streams are equal; `cut_short`: the record ends before its run would and agrees so far."""
+    """`difference` is None when the streams are equal; `cut_short`: the record stops without an end and agrees until there."""
 
     run: RecordedRun
     lines: int
@@ -64,39 +66,55 @@ async def rerun(out_dir: Path, run: str) -> RerunResult:
     `ConfigError` when there is no such run, or when its recording is gone or has changed since.
     """
     engine = open_database(out_dir / "autohedge.db", create=False)
-    recorded = find_run(engine, run)
+    try:
+        recorded = find_run(engine, run)
+        cycles, opened = recorded_cycles(engine, recorded.run_id), openings(engine, recorded.run_id)
+    finally:
+        engine.dispose()
     settings = validated(Settings, {**recorded.settings, "out_dir": out_dir})
     if settings.replay_path is not None and fingerprint(settings.replay_path) != recorded.market_fingerprint:
         raise ConfigError(
             f"the recording {settings.replay_path} is not what run {recorded.run_id} read; restore it to replay that run"
         )
-    desk = RecordedDesk(recorded_cycles(engine, recorded.run_id))
+    desk = RecordedDesk(cycles)
     plan = prepare(
         settings,
         desk=desk,
         environ={},
-        openings=_openings(settings, openings(engine, recorded.run_id)),
+        openings=_openings(settings, opened),
         open_end=recorded.kind.value in ("serve", "schedule"),
     )
     ledger = StreamLedger()
     session = plan.session(ledger, stop_at=_stop_point(recorded))
     desk.session = session
-    await session.run(plan.cycles)
-    if recorded.summary is not None:
-        # a stop point also stands for the planned end of a driven session
+    try:
+        await session.run(plan.cycles)
+    except AutoHedgeError:
+        if recorded.status is not RunStatus.FAILED:
+            raise  # a failed run may well fail again in the same place; what both did until then is compared
+    if recorded.summary:
+        # a stop point also stands for the planned end of a driven session, and for a failure
         session.interrupted = recorded.summary["interrupted"]
     await session.close()
     difference = compare_streams(recorded.stream_path, ledger.lines)
-    unfinished = recorded.status is not RunStatus.FINISHED and recorded.summary is None
-    cut_short = unfinished and difference is not None and difference.kind is Divergence.RECORDED_ENDS_EARLIER
+    cut_short = not _has_an_end(recorded) and difference is not None and difference.kind is Divergence.RECORDED_ENDS_EARLIER
     return RerunResult(recorded, len(ledger.lines), difference, cut_short)
 
 
+def _has_an_end(recorded: RecordedRun) -> bool:
+    """False when the record just stops: the process was killed, or the ledger could not be written any more."""
+    if recorded.summary is None:
+        return recorded.status is RunStatus.FINISHED
+    return bool(recorded.summary.get("drained", True))
+
+
 def _stop_point(recorded: RecordedRun) -> StopPoint | None:
-    """Where an interrupted or driven session ended; None for one that ran to its planned end."""
+    """Where an interrupted, driven or failed session ended; None for one that ran to its planned end or has no end."""
     summary = recorded.summary
+    if not summary or not _has_an_end(recorded):
+        return None
     driven = recorded.kind.value in ("serve", "schedule")
-    if summary is None or not (summary["interrupted"] or driven):
+    if not (summary["interrupted"] or driven or recorded.status is RunStatus.FAILED):
         return None
     return StopPoint(messages=summary["messages"], cycles=summary["cycles"])
 

@@ -226,7 +226,16 @@ class TradingSession:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     async def _ask_all(self, now_ns: int, task: str) -> list[CycleOutcome]:
-        return list(await asyncio.gather(*(self._ask(lane, now_ns, task) for lane in self.lanes)))
+        """All cycles at once, but begun one loop turn after the other: in step they would all prepare their questions before
+        the first is sent, and nobody would work while all wait for their answers."""
+        beginning = asyncio.Lock()
+
+        async def in_turn(lane: Lane) -> CycleOutcome:
+            async with beginning:
+                await asyncio.sleep(0)
+            return await self._ask(lane, now_ns, task)
+
+        return list(await asyncio.gather(*map(in_turn, self.lanes)))
 
     async def _ask(self, lane: Lane, now_ns: int, task: str) -> CycleOutcome:
         cycle_id = lane.ids.cycle()
@@ -260,11 +269,9 @@ class TradingSession:
 
         Lane `but` has its own event at that time and sees to itself.
         """
-        due = [
-            (lane.stale_at_ns, index) for index, lane in enumerate(self.lanes) if index != but and lane.stale_at_ns <= until_ns
-        ]
-        for _, index in sorted(due):
-            self.lanes[index].go_stale()
+        due = [lane for index, lane in enumerate(self.lanes) if index != but and lane.stale_at_ns <= until_ns]
+        for lane in sorted(due, key=lambda each: each.stale_at_ns):
+            lane.go_stale()
 
     def _step_one(self, index: int) -> None:
         cursor = self._cursors[index]

@@ -25,7 +25,7 @@ def replay(run: RunId, out: OutDir = Path("outputs")) -> None:
         raise SystemExit(EXIT_FAILED)
     if result.cut_short and result.difference is not None:
         lines = result.difference.line_number - 1
-        print(f"run {result.run.run_id}: its process was killed; the {lines} lines it left are equal byte for byte")
+        print(f"run {result.run.run_id}: its record stops without an end; the {lines} lines it left are equal byte for byte")
     else:
         print(f"run {result.run.run_id}: {result.lines} lines are equal byte for byte")
 

@@ -73,7 +73,7 @@ async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_
             await run.finish("failed", note=str(error))
             raise
         summary = await run.finish("failed" if jobs.halted else None, note=jobs.halted)
-    _say(f"run {run.run_id}: {jobs.cycles_done} cycles, {summary['fills']} fills; see {summary['report']}")
+    _say(f"run {run.run_id}: cycles {jobs.cycles_done}, fills {summary['fills']}; see {summary['report']}")
     if jobs.halted:
         raise AutoHedgeError(f"the run was halted: {jobs.halted}")
     run.check_llm_share()

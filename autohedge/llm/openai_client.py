@@ -9,6 +9,9 @@ redirects and bodies beyond `MAX_BODY_BYTES`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from loguru import logger
@@ -21,6 +24,8 @@ from autohedge.llm.failures import FailureClass, printable
 from autohedge.ports import ModelReply, ModelRequest
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
     from openai import AsyncOpenAI
 
@@ -29,6 +34,10 @@ MAX_BODY_BYTES = 4_194_304
 
 KEEP_ALIVE_S = 30.0
 """How long an idle connection is kept: longer than between two agents of a cycle, shorter than most servers keep it."""
+
+POOL_CONNECTIONS = 8
+"""Connections of one pool. The library looks at every connection of a pool twice per request, idle ones with a system call, so
+that a hundred calls at once spend most of their CPU time in one large pool and none worth naming in several small ones."""
 
 
 class OpenAIModelClient:
@@ -51,7 +60,10 @@ class OpenAIModelClient:
         first: SchemaMode = "strict" if schema_mode == "auto" else schema_mode
         self._first_dialect = Dialect(schema_mode=first, fixed_schema_mode=schema_mode != "auto")
         self._learnt: dict[str, Dialect] = {}
-        self._sdk = _sdk(self._endpoint, max_connections)
+        self._max_connections = max_connections
+        self._connections = asyncio.Semaphore(max_connections)
+        self._tls = _tls(self._endpoint)
+        self._pools = [self._new_pool(max_connections)]
 
     def __repr__(self) -> str:
         return f"OpenAIModelClient(name={self.name!r}, base_url={self._endpoint.base_url!r})"
@@ -66,7 +78,26 @@ class OpenAIModelClient:
 
     async def aclose(self) -> None:
         """Close connections; may be called twice."""
-        await self._sdk.close()
+        for pool in self._pools:
+            await pool.sdk.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncOpenAI]:
+        """A client with a free connection, waited for when all are taken. Pools are filled in order and opened on demand."""
+        async with self._connections:
+            pool = next((each for each in self._pools if each.busy < each.size), None)
+            if pool is None:
+                pool = self._new_pool(self._max_connections - sum(each.size for each in self._pools))
+                self._pools.append(pool)
+            pool.busy += 1
+            try:
+                yield pool.sdk
+            finally:
+                pool.busy -= 1
+
+    def _new_pool(self, most: int) -> _Pool:
+        size = min(most, POOL_CONNECTIONS)
+        return _Pool(_sdk(self._endpoint, self._tls, size), size)
 
     async def _attempt(self, request: ModelRequest) -> ModelReply:
         """Ask in the best dialect known for the model, then in plainer ones for as long as the endpoint names what to drop."""
@@ -94,7 +125,8 @@ class OpenAIModelClient:
 
         try:
             # `post` and not `chat.completions.create`: the same exchange at half the CPU time, and the body as it came
-            return await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=dialect.body(request))
+            async with self._connection() as sdk:
+                return await sdk.post("/chat/completions", cast_to=httpx2.Response, body=dialect.body(request))
         except APIStatusError as error:
             return error.response
         except APIConnectionError as error:
@@ -104,7 +136,23 @@ class OpenAIModelClient:
         raise ModelUnavailable(FailureClass.CONNECTION, f"{self._endpoint.base_url}: {told}")
 
 
-def _sdk(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
+@dataclass(slots=True)
+class _Pool:
+    """A client of the library with `size` connections of its own, `busy` of them carrying a call."""
+
+    sdk: AsyncOpenAI
+    size: int
+    busy: int = 0
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    """The certificates to trust; read once, because that takes longer than making all the rest of a client."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=not endpoint.loopback)
+
+
+def _sdk(endpoint: Endpoint, tls: ssl.SSLContext, max_connections: int) -> AsyncOpenAI:
     """The library's client: no retries, no timeouts and no redirects of its own, nothing from the environment but proxies."""
     import httpx2
     from openai import AsyncOpenAI
@@ -115,6 +163,7 @@ def _sdk(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
         timeout=None,
         follow_redirects=False,
         trust_env=not endpoint.loopback,
+        verify=tls,
         limits=httpx2.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=KEEP_ALIVE_S
         ),

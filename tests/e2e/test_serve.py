@@ -81,7 +81,7 @@ def test_a_cycle_over_http_then_ctrl_c_leaves_a_run_that_can_be_replayed(tmp_pat
                 api.start_cycle()
             assert refused.value.status == 409
         done = server.end(signal.SIGINT)
-    assert done.code == 130 and "draining" in done.err and "2 cycles" in done.err
+    assert done.code == 130 and "draining" in done.err and "cycles 2" in done.err
     assert done.out == ""
     run = only_run(tmp_path)
     assert (run.kind, run.status, run.run_id) == ("serve", "interrupted", job.run_id)
