@@ -6,6 +6,7 @@ run's folder and ledger. So a user's mistake leaves nothing half-written.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -246,12 +247,25 @@ class Run:
         }
         return summarise(self.session, run_id=self.run_id, market=self.plan.settings.market, files=files)
 
+    async def drive(self) -> dict[str, Any]:
+        """Run the session to its end and finish, whatever happens; returns the summary, or raises what ended it."""
+        try:
+            await self.session.run(self.plan.cycles)
+        except asyncio.CancelledError:
+            self.session.request_stop()
+            await self.finish("interrupted", note="the task that ran it was cancelled")
+            raise
+        except BaseException as error:
+            await self.finish("failed", note=str(error) or type(error).__name__)
+            raise
+        return await self.finish()
+
     async def finish(self, status: str | None = None, note: str = "") -> dict[str, Any]:
         """Drain, write report.json, close the ledger, let go of everything; returns the summary.
 
         `status` defaults to finished, to interrupted, or to failed when too few decisions were model-driven. Whatever breaks on
-        the way, the rest is still done. Then the first thing that broke is raised, unless the caller tells of a failure itself
-        ("failed"): then it is only noted. `drained` in the summary is False when the ledger did not see the end.
+        the way, the rest is still done. Then the first thing that broke is raised, unless the caller gives a status and so has
+        something to tell itself: then it is only noted. `drained` in the summary is False when the ledger did not see the end.
         """
         from autohedge.storage.ledger import RunStatus
 
@@ -262,7 +276,7 @@ class Run:
             (self.run_dir / "report.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
         except OSError as error:
             broken.append(StorageError(f"cannot write the report of run {self.run_id}: {error.strerror or error}"))
-        told_by_caller = status == "failed"
+        told_by_caller = status is not None
         if status is None:
             note = self._llm_share_problem()
             status = "failed" if note else "interrupted" if self.session.interrupted else "finished"

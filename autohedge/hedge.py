@@ -20,7 +20,7 @@ from autohedge.errors import ConfigError, StorageError
 from autohedge.lane import Lane
 from autohedge.ports import ModelClient
 from autohedge.report import plain
-from autohedge.settings import Settings, build_settings, parse_duration_s
+from autohedge.settings import Settings, build_settings, only_given, parse_duration_s
 
 NS_PER_S = 1_000_000_000
 OutputType = Literal["list", "dict", "str"]
@@ -75,13 +75,13 @@ class AutoHedge:
         self._settings = build_settings(
             {"desk": {"cycles": 1}},
             settings or {},
-            given(
+            only_given(
                 symbols=None if stocks is None else tuple(stocks),
                 market=market,
                 seed=seed,
                 out_dir=None if output_dir is None else Path(output_dir),
-                desk=given(cycles=cycles, every_s=None if every is None else parse_duration_s(every)),
-                model=given(name=model, base_url=base_url),
+                desk=only_given(cycles=cycles, every_s=None if every is None else parse_duration_s(every)),
+                model=only_given(name=model, base_url=base_url),
             ),
         )
         if model_client is not None and self._settings.model.name is None:
@@ -107,12 +107,7 @@ class AutoHedge:
         # reading recordings and loading libraries takes its time, which the caller's loop may need for others
         plan = await asyncio.to_thread(prepare, settings, kind="library", model_client=self._model_client)
         run = plan.start()
-        try:
-            await run.session.run(plan.cycles)
-        except BaseException as error:
-            await run.finish("failed", note=str(error) or type(error).__name__)
-            raise
-        summary = await run.finish()
+        summary = await run.drive()
         result = self._deliver(run, summary, words)
         run.check_llm_share()
         return result
@@ -141,11 +136,6 @@ class AutoHedge:
         if self.output_type == "list":
             return self.logs
         return whole if self.output_type == "dict" else text.decode()
-
-
-def given(**values: Any) -> dict[str, Any]:
-    """Only what was given: neither None nor an empty part."""
-    return {name: value for name, value in values.items() if value is not None and value != {}}
 
 
 def log_of(outcome: CycleOutcome, lane: Lane, run_id: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loguru import logger
 
@@ -22,13 +23,13 @@ from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL
 from autohedge.domain.orders import Liquidity
 from autohedge.domain.records import FillRecord, OpeningRecord
-from autohedge.errors import ConfigError, MarketDataError
+from autohedge.errors import ConfigError, MarketDataError, StorageError
 from autohedge.lane import Lane
 from autohedge.market_maker.config import BPS, MarketMakingConfig
 from autohedge.market_maker.sizing import SizeRules, WorkingTotals, order_size_lots
 from autohedge.operations.clock import SystemClock
 from autohedge.ports import Clock
-from autohedge.settings import build_settings, parse_duration_s
+from autohedge.settings import build_settings, only_given, parse_duration_s
 from autohedge.storage.csv_log import CsvWriter, csv_name
 
 _EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])
@@ -46,36 +47,51 @@ class MarketData:
     volume: Decimal
 
 
+class _Valued(NamedTuple):
+    """Balances, and what they are worth at the price of the trade."""
+
+    base: Decimal
+    quote: Decimal
+    total_value: Decimal
+
+
 class MarketMaker:
     """One maker. `config` is public and frozen; `current_inventory` is exact and never negative.
 
-    `settings` takes anything else as nested names ({"desk": {"cycles": 3}}); `market` is sim or replay:PATH.
+    `market` is sim (the default) or replay:PATH, `every` (60s) the market time between desk cycles, `cycles` their number.
+    `settings` takes anything else as nested names ({"model": {"name": "llama3"}}); an argument that is given wins over it, and
+    the maker's own settings are `config`. Raises `ConfigError` or `MarketDataError` for whatever does not fit; nothing is
+    written before the first manual trade or the first run.
     """
 
     def __init__(
         self,
         config: MarketMakingConfig | None = None,
         *,
-        market: str = "sim",
+        market: str | None = None,
         cycles: int | None = None,
-        every: str = "60s",
-        seed: int = 7,
-        output_dir: str | Path = "outputs",
+        every: str | None = None,
+        seed: int | None = None,
+        output_dir: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config or MarketMakingConfig()
         self._clock = clock or SystemClock()
+        settings = settings or {}
+        for name, instead in (("maker", "config"), ("symbols", "config.trading_pair")):
+            if name in settings:
+                raise ConfigError(f"settings of a MarketMaker have no {name!r}; give {instead}")
         self._settings = build_settings(
-            settings or {},
-            {
-                "symbols": (self.config.trading_pair,),
-                "market": market,
-                "seed": seed,
-                "out_dir": Path(output_dir),
-                "maker": self.config.model_dump(),
-                "desk": {"every_s": parse_duration_s(every)} | ({"cycles": cycles} if cycles is not None else {}),
-            },
+            settings,
+            only_given(
+                symbols=(self.config.trading_pair,),
+                market=market,
+                seed=seed,
+                out_dir=None if output_dir is None else Path(output_dir),
+                maker=self.config.model_dump(),
+                desk=only_given(cycles=cycles, every_s=None if every is None else parse_duration_s(every)),
+            ),
         )
         self._plan: Plan | None = self._prepare(None)
         self._instrument: Instrument = self._plan.feeds[0].instrument
@@ -86,6 +102,8 @@ class MarketMaker:
         self._csv_path = self._settings.out_dir / csv_name((self.config.trading_pair,), f"manual-{self._clock.now_ns()}")
         self._trades = 0
         self._run: Run | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = False
         self.summary: dict[str, Any] | None = None
 
     # --- what is public -------------------------------------------------------------------------------------------
@@ -116,7 +134,7 @@ class MarketMaker:
                 "amount": lane.instrument.size(order.remaining_lots),
                 "status": order.state.value,
             }
-            for order in lane.working.values()
+            for order in tuple(lane.working.values())
         }
 
     @property
@@ -126,10 +144,15 @@ class MarketMaker:
 
     @property
     def market_data(self) -> MarketData | None:
-        """The market as last seen by the session, or as set by the user; None before either."""
+        """The market as seen by the session, or before there is one as set by the user.
+
+        None while it is not known: before either, and while the session's book is not synchronised, one-sided or crossed.
+        """
         lane = self._lane
-        if lane is None or lane.opening is None:
+        if lane is None:
             return self._market_data
+        if lane.opening is None or lane.market_problem(lane.now_ns) not in ("", "stale"):
+            return None
         instrument, book = lane.instrument, lane.book
         return MarketData(
             timestamp=lane.now_ns,
@@ -165,7 +188,7 @@ class MarketMaker:
             ticks,
             instrument.base_atoms_floor(inventory["base"]),
             instrument.quote_atoms_floor(inventory["quote"]),
-            WorkingTotals.of(self._lane.working.values() if self._lane is not None else (), rules),
+            WorkingTotals.of(tuple(self._lane.working.values()) if self._lane is not None else (), rules),
         )
         return instrument.size(lots)
 
@@ -177,29 +200,31 @@ class MarketMaker:
         if order_type not in ("buy", "sell"):
             raise ConfigError(f"order_type is buy or sell, found {order_type!r}")
         price_exact, size = positive("price", price), positive("amount", amount)
-        if self._lane is not None:
-            raise ConfigError("simulate_order is for trials before a session; once one was started the inventory is its own")
-        try:
-            notional = _EXACT.multiply(price_exact, size)
-            fee = _EXACT.multiply(notional, self.config.maker_fee_bps / BPS)
-        except Inexact:
-            raise ConfigError("price times amount has more than 120 digits; give fewer decimals") from None
         with self._lock:
+            if self._running or self._run is not None:
+                raise ConfigError("simulate_order is for trials before a session; once it started the inventory is its own")
             base, quote = self._base, self._quote
-            after_base, after_quote = (
-                (base + size, quote - notional - fee) if order_type == "buy" else (base - size, quote + notional - fee)
-            )
+            try:
+                notional = _EXACT.multiply(price_exact, size)
+                fee = _EXACT.multiply(notional, _EXACT.divide(self.config.maker_fee_bps, BPS))
+                cost = _EXACT.add(notional, fee)
+                if order_type == "buy":
+                    after_base, after_quote = _EXACT.add(base, size), _EXACT.subtract(quote, cost)
+                else:
+                    after_base = _EXACT.subtract(base, size)
+                    after_quote = _EXACT.add(quote, _EXACT.subtract(notional, fee))
+                before, after = _valued(base, quote, price_exact), _valued(after_base, after_quote, price_exact)
+            except Inexact:
+                raise ConfigError("the balances would have more than 120 digits; give fewer decimals") from None
             if after_quote < 0:
-                logger.warning(
-                    "Insufficient funds: {} {} needed with the fee, {} held", notional + fee, self._instrument.quote, quote
-                )
+                logger.warning("Insufficient funds: {} {} needed with the fee, {} held", cost, self._instrument.quote, quote)
                 return {}
             if after_base < 0:
                 logger.warning("Insufficient base asset: {} {} needed, {} held", size, self._instrument.base, base)
                 return {}
             number = self._trades + 1
             order_id = f"manual-{number:06d}"
-            self._write(order_type, order_id, price_exact, size, fee, (base, quote), (after_base, after_quote))
+            self._write(order_type, order_id, price_exact, size, fee, before, after)
             self._trades = number
             self._base, self._quote = after_base, after_quote
         return {"order_id": order_id, "type": order_type, "price": price_exact, "amount": size, "status": "filled"}
@@ -219,26 +244,41 @@ class MarketMaker:
                 loop.remove_signal_handler(number)
 
     async def market_making_strategy(self) -> dict[str, Any]:
-        """Refresh → quote → risk check → place, replace, cancel → fills → log, until the market or the cycles end."""
-        if self._run is not None and self.summary is None:
-            raise ConfigError("this maker already runs; wait for it or make another one")
+        """Refresh → quote → risk check → place, replace, cancel → fills → log, until the market or the cycles end.
+
+        Called again, it is a new run that starts with the inventory of the last one.
+        """
         with self._lock:
+            if self._running:
+                raise ConfigError("this maker already runs; wait for it or make another one")
             opening = self._opening(self._base, self._quote)
-        plan = self._plan if self._plan is not None and not self._trades else self._prepare(opening)
-        self._plan, self.summary = None, None
-        self._run = plan.start()
+            self._running = True
         try:
-            await self._run.session.run(plan.cycles)
-        except BaseException as error:
-            self.summary = await self._run.finish("failed", note=str(error))
-            raise
-        self.summary = await self._run.finish()
-        return self.summary
+            plan, self._plan = self._plan, None
+            if plan is None or self._trades:
+                if plan is not None and plan.model_client is not None:
+                    await plan.model_client.aclose()
+                plan = self._prepare(opening)
+            self._run, self._loop = plan.start(), asyncio.get_running_loop()
+            self._close_csv()
+            try:
+                return await self._run.drive()
+            finally:
+                self.summary = self._run.summary()
+                inventory = self.current_inventory
+                self._base, self._quote = inventory["base"], inventory["quote"]
+        finally:
+            self._running = False
 
     def stop(self) -> None:
-        """Drain: cancel the quotes, keep the inventory, end the run."""
-        if self._run is not None:
-            self._run.session.request_stop()
+        """Drain: cancel the quotes, keep the inventory, end the run. May be called from any thread."""
+        run, loop = self._run, self._loop
+        if run is None or loop is None or not self._running:
+            return
+        if _running_loop() is loop:
+            run.session.request_stop()
+        else:
+            loop.call_soon_threadsafe(run.session.request_stop)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -267,18 +307,12 @@ class MarketMaker:
         price: Decimal,
         size: Decimal,
         fee: Decimal,
-        before: tuple[Decimal, Decimal],
-        after: tuple[Decimal, Decimal],
+        before: _Valued,
+        after: _Valued,
     ) -> None:
         now_ns, symbol = self._clock.now_ns(), self.config.trading_pair
         if self._csv is None:
-            self._csv_path.parent.mkdir(parents=True, exist_ok=True)
-            self._csv = CsvWriter(self._csv_path, simulated=True)
-            base, quote = before
-            self._csv.append(
-                self._csv.opening_line(OpeningRecord(symbol, now_ns, price, base, quote, _EXACT.multiply(base, price) + quote))
-            )
-        base, quote = after
+            self._csv = self._opened_csv(OpeningRecord(symbol, now_ns, price, *before))
         self._csv.append(
             self._csv.fill_line(
                 FillRecord(
@@ -292,9 +326,9 @@ class MarketMaker:
                     fee=fee,
                     fee_asset=self._instrument.quote,
                     liquidity=Liquidity.MAKER,
-                    base_after=base,
-                    quote_after=quote,
-                    total_value=_EXACT.multiply(base, price) + quote,
+                    base_after=after.base,
+                    quote_after=after.quote,
+                    total_value=after.total_value,
                     mandate_id="",
                     decision_source="manual",
                     reason="simulate_order",
@@ -302,13 +336,42 @@ class MarketMaker:
             )
         )
 
+    def _opened_csv(self, opening: OpeningRecord) -> CsvWriter:
+        try:
+            self._csv_path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make {self._csv_path.parent}: {error.strerror}; choose another output_dir") from error
+        writer = CsvWriter(self._csv_path, simulated=True)
+        try:
+            writer.append(writer.opening_line(opening))
+        except StorageError:
+            writer.discard()
+            raise
+        weakref.finalize(self, writer.close)
+        return writer
+
+    def _close_csv(self) -> None:
+        if self._csv is not None:
+            self._csv.close()
+
+
+def _valued(base: Decimal, quote: Decimal, price: Decimal) -> _Valued:
+    return _Valued(base, quote, _EXACT.add(_EXACT.multiply(base, price), quote))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
 
 def positive(name: str, value: Any) -> Decimal:
     """`value` as an exact positive number; `ConfigError` for NaN, infinity, zero, negatives, booleans and non-numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise ConfigError(f"{name} must be a positive number, found {value!r}")
     try:
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
     except InvalidOperation:
         raise ConfigError(f"{name} must be a positive number, found {value!r}") from None
     if not number.is_finite() or number <= 0:

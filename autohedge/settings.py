@@ -170,6 +170,11 @@ def build_settings(*layers: Mapping[str, Any]) -> Settings:
     return validated(Settings, merged)
 
 
+def only_given(**values: Any) -> dict[str, Any]:
+    """A layer of what was given: without None and without empty parts."""
+    return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
 def validated(model: type[T], data: Mapping[str, Any]) -> T:
     """`model` from plain data; the first fault becomes a one-line `ConfigError` that names field, fault and finding."""
     try:

@@ -10,8 +10,11 @@ import typer
 from autohedge.cli import options
 
 if TYPE_CHECKING:
+    from autohedge.bootstrap import Plan
     from autohedge.lane import Lane
     from autohedge.settings import Settings
+
+NS_PER_S = 1_000_000_000
 
 After = Annotated[str, typer.Option("--after", metavar="DURATION", help="Market time from the start to the quote explained.")]
 
@@ -31,33 +34,38 @@ def explain_quote(*, settings: Settings, after: After = "60s", as_json: options.
         print(orjson.dumps({"quotes": explained}).decode())
         return
     from rich.table import Table
+    from rich.text import Text
 
     from autohedge.cli.render import stdout_console
 
     console = stdout_console()
     for quote in explained:
-        table = Table(title=f"{quote.pop('symbol')}{' (simulated)' if quote.pop('simulated') else ''}", title_justify="left")
+        title = f"{quote.pop('symbol')}{' (simulated)' if quote.pop('simulated') else ''}"
+        table = Table(title=title, title_justify="left")
         table.add_column("term")
         table.add_column("value", overflow="fold")
         for name, value in quote.items():
-            table.add_row(name.replace("_", " "), "-" if value is None else str(value))
+            table.add_row(name.replace("_", " "), Text("-" if value is None else str(value)))
         console.print(table)
 
 
-async def _quote(plan: Any, after_s: float) -> tuple[Lane, ...]:
+async def _quote(plan: Plan, after_s: float) -> tuple[Lane, ...]:
+    """The lanes after so much market time, with the desk asked every `every_s` as a run would."""
     from autohedge.storage.stream import StreamLedger
 
     session = plan.session(StreamLedger())
     try:
-        await session.ask_desk()
-        start_ns = max(lane.now_ns for lane in session.lanes)
-        await session.advance(start_ns + int(after_s * 1e9))
+        await session.open()
+        end_ns = max(lane.now_ns for lane in session.lanes) + int(after_s * NS_PER_S)
+        while (next_ns := session.next_cycle_ns or 0) < end_ns and not session.market_over:
+            await session.advance(next_ns)
+            await session.ask_desk()
+        await session.advance(end_ns)
     finally:
         await session.desk.aclose()
         if plan.model_client is not None:
             await plan.model_client.aclose()
-    lanes: tuple[Lane, ...] = session.lanes
-    return lanes
+    return session.lanes
 
 
 def explain_lane(lane: Lane) -> dict[str, Any]:
@@ -126,6 +134,6 @@ def explain_lane(lane: Lane) -> dict[str, Any]:
         "confidence": last.decision.confidence,
         "buy_order": state(BUY),
         "sell_order": state(SELL),
-        "clamps": [clamped._asdict() for row in lane.mandates if row.mandate for clamped in row.mandate.clamps] or None,
+        "clamps": [clamped._asdict() for clamped in lane.mandate.clamps] or None if lane.mandate is not None else None,
     }
     return explained

@@ -73,6 +73,9 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     def wrapper(**given: Any) -> None:
+        from autohedge.cli.log import log_to_stderr
+
+        log_to_stderr()
         settings = settings_from(**{name: given.pop(name) for name in _SHARED})
         command(settings=settings, **given)
 
@@ -103,13 +106,13 @@ def settings_from(
     assign: list[str] | None,
 ) -> Settings:
     """`Settings` from the options; `ConfigError` for whatever does not fit."""
-    from autohedge.settings import build_settings, parse_assignments, parse_duration_s, read_config_file
+    from autohedge.settings import build_settings, only_given, parse_assignments, parse_duration_s, read_config_file
 
     if no_model and (model is not None or base_url is not None):
         raise ConfigError("--no-model contradicts --model and --base-url; give one or the other")
     from_file = read_config_file(config) if config is not None else {}
     every_s = parse_duration_s(every) if every is not None else None
-    options = _given(
+    options = only_given(
         symbols=tuple(symbols) if symbols else None,
         market=market,
         seed=seed,
@@ -117,8 +120,8 @@ def settings_from(
         record_dir=record,
         agents_dir=agents,
         prompts_dir=prompts,
-        desk=_given(cycles=cycles, every_s=every_s, task=task, require_llm_frac=require_llm),
-        model=_given(name=model, base_url=base_url),
+        desk=only_given(cycles=cycles, every_s=every_s, task=task, require_llm_frac=require_llm),
+        model=only_given(name=model, base_url=base_url),
     )
     assigned = parse_assignments(assign or [])
     layers: list[dict[str, Any]] = [from_file, options, {"maker": assigned} if assigned else {}]
@@ -126,19 +129,17 @@ def settings_from(
         layers.append({"model": {"name": None, "base_url": None}})
     if not symbols and "symbols" not in from_file:
         layers.insert(0, {"symbols": (_default_symbol(from_file, assigned, market),)})
-    return build_settings(*layers)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """Only what was given."""
-    return {name: value for name, value in values.items() if value is not None and value != {}}
+    settings = build_settings(*layers)
+    pair = _configured_pair(from_file, assigned)
+    if pair is not None and pair not in settings.symbols:
+        raise ConfigError(f"trading_pair is {pair} and the symbols are {', '.join(settings.symbols)}; give one of the two")
+    return settings
 
 
 def _default_symbol(from_file: dict[str, Any], assigned: dict[str, str], market: str | None) -> str:
     """The symbol when none is named: the configured pair, else the recording's own, else BTC/USDT."""
-    maker = from_file.get("maker")
-    configured = assigned.get("trading_pair") or (maker.get("trading_pair") if isinstance(maker, dict) else None)
-    if isinstance(configured, str):
+    configured = _configured_pair(from_file, assigned)
+    if configured is not None:
         return configured
     market = market or from_file.get("market")
     if isinstance(market, str) and market.startswith("replay:"):
@@ -148,3 +149,10 @@ def _default_symbol(from_file: dict[str, Any], assigned: dict[str, str], market:
         if found is not None:
             return found
     return "BTC/USDT"
+
+
+def _configured_pair(from_file: dict[str, Any], assigned: dict[str, str]) -> str | None:
+    """The trading_pair that --set or --config names; None when neither does."""
+    maker = from_file.get("maker")
+    pair = assigned.get("trading_pair") or (maker.get("trading_pair") if isinstance(maker, dict) else None)
+    return pair if isinstance(pair, str) else None

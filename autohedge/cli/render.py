@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1_000_000_000
 PIPE_WIDTH = 160
+DEFAULT_OUT = "outputs"
 
 
 def shortened(reason: str, max_chars: int = 60) -> str:
@@ -67,26 +70,31 @@ def print_report(summary: dict[str, Any]) -> None:
     """The report of a run."""
     console = stdout_console()
     tag = " (simulated)" if summary["simulated"] else ""
-    console.print(f"\n[bold]Run {summary['run_id']}[/bold]: {', '.join(summary['symbols'])} on {summary['market']}{tag}")
-    console.print(_about_the_model(summary), highlight=False)
+    heading = Text(f"Run {summary['run_id']}", style="bold")
+    console.print(heading.append(f": {', '.join(summary['symbols'])} on {summary['market']}{tag}", style="not bold"))
+    console.print(Text(_about_the_model(summary)))
     console.print(_decisions_table(summary))
     console.print(_cycles_table(summary))
     for symbol, lane in summary["per_symbol"].items():
         console.print(_symbol_table(symbol, lane))
         if lane["why_no_fills"]:
-            console.print(f"0 fills: {lane['why_no_fills']}", highlight=False)
-        quality = lane["data_quality"]
-        if quality["corrupt"] or quality["out_of_order"] or quality["not_applied"] or quality["gaps"]:
-            console.print(f"Market data not applied: {quality}", highlight=False)
+            console.print(Text(f"0 fills: {lane['why_no_fills']}"))
+        problems = {name: found for name, found in lane["data_quality"].items() if found}
+        if problems:
+            console.print(Text(f"Market data not applied: {problems}"))
     if len(summary["per_symbol"]) > 1:
-        console.print(
-            f"Together: start {summary['start_value']}, final {summary['final_value']}, fees {summary['fees_quote']}",
-            highlight=False,
-        )
-    console.print("Files:", highlight=False)
+        total = f"Together: start {summary['start_value']}, final {summary['final_value']}, fees {summary['fees_quote']}"
+        console.print(Text(total))
+    console.print(Text("Files:"))
     for name in ("csv", "database", "report"):
-        console.print(f"  {name:9}{summary[name]}", highlight=False, soft_wrap=True)
-    console.print(f"  again:   autohedge replay {summary['run_id']}", highlight=False, soft_wrap=True)
+        console.print(Text(f"  {name:9}{summary[name]}"), soft_wrap=True)
+    console.print(Text(f"  again:   autohedge replay {summary['run_id']}{_out_option(summary)}"), soft_wrap=True)
+
+
+def _out_option(summary: dict[str, Any]) -> str:
+    """The option that finds the run's ledger again, where it is not in the default folder."""
+    folder = str(Path(summary["database"]).parent)
+    return "" if folder == DEFAULT_OUT else f" --out {shlex.quote(folder)}"
 
 
 def _about_the_model(summary: dict[str, Any]) -> str:

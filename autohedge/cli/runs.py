@@ -47,6 +47,7 @@ def list_command(out: OutDir = Path("outputs"), limit: Limit = 20, as_json: AsJs
         print(orjson.dumps(rows).decode())
         return
     from rich.table import Table
+    from rich.text import Text
 
     from autohedge.cli.render import stdout_console
 
@@ -54,7 +55,7 @@ def list_command(out: OutDir = Path("outputs"), limit: Limit = 20, as_json: AsJs
     for name in rows[0] if rows else ("run_id",):
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("-" if value is None else str(value)) for value in row.values()))
     stdout_console().print(table)
 
 
@@ -96,10 +97,11 @@ def show(run: RunId, out: OutDir = Path("outputs"), as_json: AsJson = False) -> 
 
     from autohedge.cli.render import print_report, stdout_console
 
-    if detail.run.summary is not None:
+    if detail.run.summary:
         print_report(detail.run.summary)
     console = stdout_console()
-    console.print(f"status {detail.run.status.value}; {detail.decisions.sentence()}; records {detail.records}", highlight=False)
+    note = f"; {detail.run.note}" if detail.run.note else ""
+    console.print(Text(f"status {detail.run.status.value}{note}; {detail.decisions.sentence()}; records {detail.records}"))
     table = Table(title="Decisions", title_justify="left")
     for name in ("cycle", "role", "source", "code", "reason"):
         table.add_column(name, overflow="fold")

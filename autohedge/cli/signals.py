@@ -30,6 +30,8 @@ def drained_by_signals(request_stop: Callable[[], None]) -> Iterator[Stop]:
 
     def on_signal(number: signal.Signals) -> None:
         if stop.number is not None:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # a live progress view hides the cursor and will not get to show it again
             _say("stopped at once; the ledger holds everything up to here")
             os._exit(EXIT_INTERRUPTED)
         stop.number = number

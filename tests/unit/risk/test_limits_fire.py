@@ -156,7 +156,7 @@ def test_a_duplicate_window_of_zero_switches_that_check_off() -> None:
 
 
 def test_an_unknown_limit_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="max_order_size is not a setting; known are .*max_order_notional_quote"):
+    with pytest.raises(ConfigError, match=r"max_order_size is not a setting; known are .*max_order_notional_quote"):
         validated(RiskLimits, {"max_order_size": 5})
 
 

@@ -374,7 +374,7 @@ def test_below_neutral_it_is_the_selling_side() -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from([BUY, SELL]),
-    st.integers(0, 9_000),
+    st.integers(20, 9_000),
     st.floats(0, 1),
     st.sampled_from(["", "lost"]),
     st.sampled_from(["0", "0.02"]),
