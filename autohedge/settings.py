@@ -109,6 +109,16 @@ class Settings(BaseModel):
             raise ValueError(f"each symbol once, found twice: {', '.join(twice)}")
         return value
 
+    @model_validator(mode="after")
+    def _an_order_is_allowed(self) -> Settings:
+        order = self.maker.total_capital / len(self.symbols) * self.maker.order_size_percentage
+        if order > self.limits.max_order_notional_quote:
+            raise ValueError(
+                f"one order is {order:.12g} (capital x order_size_percentage), above limits.max_order_notional_quote "
+                f"{self.limits.max_order_notional_quote:f}: it would be denied; lower the one or raise the other"
+            )
+        return self
+
     @property
     def replay_path(self) -> Path | None:
         """The recording to replay, or None for the simulated market."""

@@ -28,12 +28,14 @@ async def _drive(plan: Plan, as_json: bool) -> int:
     from autohedge.cli.render import LiveProgress, print_report
     from autohedge.cli.signals import drained_by_signals
     from autohedge.errors import AutoHedgeError
+    from autohedge.operations.heap import settle_heap
 
     for warning in plan.settings.maker.warnings():
         print(f"autohedge: note: {warning}", file=sys.stderr)
     failure: AutoHedgeError | None = None
     with LiveProgress(plan) as progress:
         run = plan.start(on_progress=progress.update)
+        settle_heap()
         with drained_by_signals(run.session.request_stop):
             try:
                 await run.session.run(plan.cycles)

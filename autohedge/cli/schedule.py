@@ -77,12 +77,14 @@ async def _drive(plan: Plan, as_json: bool) -> int:
     from autohedge.cli.render import print_report
     from autohedge.cli.signals import drained_by_signals
     from autohedge.errors import AutoHedgeError
+    from autohedge.operations.heap import settle_heap
     from autohedge.operations.scheduler import CycleScheduler
     from autohedge.storage.database import open_database
 
     for warning in plan.settings.maker.warnings():
         _say(f"note: {warning}")
     run = plan.start()
+    settle_heap()
     engine = open_database(run.database)
     ticks = Ticks(run, engine)
 

@@ -48,12 +48,14 @@ async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_
     """Open the market, serve until a signal, drain and record; the exit code."""
     from autohedge.cli.signals import drained_by_signals
     from autohedge.errors import AutoHedgeError
+    from autohedge.operations.heap import settle_heap
     from autohedge_api.app import create_app
     from autohedge_api.server import ApiServer
 
     for warning in plan.settings.maker.warnings():
         print(f"autohedge: note: {warning}", file=sys.stderr)
     run = plan.start()
+    settle_heap()
     app = create_app(run, api_key=api_key, allowed_hosts=allowed_hosts)
     jobs: CycleJobs = app.state.jobs
     server = ApiServer(app, bound)

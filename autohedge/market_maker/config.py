@@ -173,6 +173,12 @@ class MarketMakingConfig(BaseModel):
                 f"the profit floor of {self.spread_floor_frac * BPS} bps (min_profit_threshold + 2 x maker fee) is above "
                 f"max_spread_bps {self.max_spread_bps}: nothing will be quoted (min_profit_unreachable)"
             )
+        wanted = 2 * (Decimal(repr(self.inventory_target)) - Decimal("0.5")) * self.max_inventory_exposure
+        if not self.neutral_base and wanted > self.rebalance_threshold:
+            found.append(
+                f"inventory_target {self.inventory_target} wants {wanted:f} of capital in base, but beyond rebalance_threshold "
+                f"{self.rebalance_threshold} the quotes lean back at full strength: it will not be reached"
+            )
         return tuple(found)
 
     @property

@@ -111,6 +111,8 @@ class MakerState:
 
     buy_paused_until_ns: int = 0
     sell_paused_until_ns: int = 0
+    buy_denied_until_ns: int = 0
+    sell_denied_until_ns: int = 0
     rebalance_paused_until_ns: int = 0
     drained: bool = False
 
@@ -147,18 +149,18 @@ class QuoteEngine:
         if isinstance(event, Reconsider):
             return self._reconsider(state, event)
         if isinstance(event, SideFilled):
-            return self._paused(state, event.side, event.now_ns + self._fill_pause_ns), NOTHING
+            until_ns = event.now_ns + self._fill_pause_ns
+            if event.side is BUY:
+                return replace(state, buy_paused_until_ns=until_ns), NOTHING
+            return replace(state, sell_paused_until_ns=until_ns), NOTHING
         if isinstance(event, SideDenied):
-            return self._paused(state, event.side, event.now_ns + PAUSE_AFTER_DENIAL_NS), NOTHING
+            until_ns = event.now_ns + PAUSE_AFTER_DENIAL_NS
+            if event.side is BUY:
+                return replace(state, buy_denied_until_ns=until_ns), NOTHING
+            return replace(state, sell_denied_until_ns=until_ns), NOTHING
         if isinstance(event, Drain):
             return replace(state, drained=True), Decision(cancels=_cancel_all(event.working, event.reason))
         assert_never(event)
-
-    @staticmethod
-    def _paused(state: MakerState, side: Side, until_ns: int) -> MakerState:
-        if side is BUY:
-            return replace(state, buy_paused_until_ns=max(until_ns, state.buy_paused_until_ns))
-        return replace(state, sell_paused_until_ns=max(until_ns, state.sell_paused_until_ns))
 
     # --- one reconsideration --------------------------------------------------------------------------------------
 
@@ -232,13 +234,14 @@ class QuoteEngine:
     def _withhold_reason(self, state: MakerState, event: Reconsider, side: Side, price: int | None, terms: QuoteTerms) -> str:
         if price is None:
             return terms.reason if terms.reason != "ok" else "price_below_a_tick"
-        if event.now_ns < self._paused_until_ns(state, side):
-            return "paused"
-        return event.blocked.get(side, "")
+        return self._pause(state, side, event.now_ns) or event.blocked.get(side, "")
 
     @staticmethod
-    def _paused_until_ns(state: MakerState, side: Side) -> int:
-        return state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
+    def _pause(state: MakerState, side: Side, now_ns: int) -> str:
+        """Why the side pauses: "denied" by our own risk, "paused" after a fill, "" when it does not."""
+        denied_ns = state.buy_denied_until_ns if side is BUY else state.sell_denied_until_ns
+        paused_ns = state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
+        return "denied" if now_ns < denied_ns else "paused" if now_ns < paused_ns else ""
 
     def _reconcile(
         self,
@@ -330,8 +333,7 @@ class QuoteEngine:
         if not self.config.rebalance or not full_skew or event.requests_left < 1:
             return None
         side = BUY if full_skew > 0 else SELL
-        paused_until_ns = max(state.rebalance_paused_until_ns, self._paused_until_ns(state, side))
-        if event.now_ns < paused_until_ns or side in event.blocked:
+        if event.now_ns < state.rebalance_paused_until_ns or self._pause(state, side, event.now_ns) or side in event.blocked:
             return None
         rules = self.size_rules
         price = event.market.best_ask_ticks if side is BUY else event.market.best_bid_ticks

@@ -9,7 +9,7 @@ The order-book pricing, in fractions of the mid:
 
 b > 0 wants more base and moves both quotes up. The fixed spread is the same without the σ term. In the touch styles the
 quotes start from the best prices; the multiplier and b then scale the market's own spread, and the floor still holds.
-An unknown σ is not zero: the spread is then the widest allowed.
+An unknown σ is not zero: the spread is then the widest allowed (a touch style has no σ; it only quotes smaller then).
 """
 
 from __future__ import annotations

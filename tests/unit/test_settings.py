@@ -105,6 +105,10 @@ def test_both_names_of_the_spread_in_one_layer_are_a_contradiction() -> None:
         ({"desk": {"every_s": 1e-10}}, r"desk\.every_s: .*greater than or equal to 0\.001"),
         ({"desk": {"require_llm_frac": 1.01}}, r"desk\.require_llm_frac: .*found '1\.01'"),
         ({"desk": {"task": ""}}, r"desk\.task: string should have at least 1 character, found ''"),
+        (
+            {"maker": {"total_capital": 10_000_001}},
+            r"Settings: one order is 100000\.01 .*above limits\.max_order_notional_quote",
+        ),
         ({"symbols": ()}, r"symbols: expected at least one symbol, found none"),
         ({"symbols": ("A/B", "C/D", "A/B")}, r"symbols: each symbol once, found twice: A/B"),
         ({"symbols": "BTC/USDT"}, r"symbols: input should be a valid tuple, found 'BTC/USDT'"),
@@ -119,6 +123,11 @@ def test_both_names_of_the_spread_in_one_layer_are_a_contradiction() -> None:
 )
 def test_a_mistake_is_told_in_one_line(layer: dict[str, Any], told: str) -> None:
     assert re.match(told, refusal(layer)), refusal(layer)
+
+
+def test_capital_that_several_symbols_share_may_be_larger() -> None:
+    assert build_settings({"maker": {"total_capital": 20_000_000}, "symbols": ("A/B", "C/B")})
+    assert "one order is" in refusal({"maker": {"total_capital": 20_000_001}, "symbols": ("A/B", "C/B")})
 
 
 def test_further_mistakes_are_counted() -> None:

@@ -208,6 +208,14 @@ def test_a_floor_above_the_cap_is_warned_of() -> None:
     assert MarketMakingConfig(maker_fee_bps=20, min_profit_threshold=None).warnings() == ()
 
 
+def test_a_target_that_full_skew_forbids_is_warned_of() -> None:
+    """0.75 is half of 20 % of capital, the threshold itself; above it the quotes lean back."""
+    assert MarketMakingConfig(inventory_target=0.75).warnings() == ()
+    (warning,) = MarketMakingConfig(inventory_target=0.8).warnings()
+    assert warning.startswith("inventory_target 0.8 wants 0.12 of capital in base, but beyond rebalance_threshold 0.1 ")
+    assert MarketMakingConfig(inventory_target=0.8, neutral_base=1).warnings() == ()
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         MarketMakingConfig().total_capital = Decimal(1)  # type: ignore[misc]

@@ -328,7 +328,7 @@ def test_without_a_delay_a_fill_pauses_nothing() -> None:
 def test_a_denied_side_waits_a_second() -> None:
     made = quiet()
     state, _ = made.step(MakerState(), SideDenied(NOW, SELL))
-    assert reasons(decided(made, reconsider(now_ns=NOW + S - 1), state)) == {SELL: "paused"}
+    assert reasons(decided(made, reconsider(now_ns=NOW + S - 1), state)) == {SELL: "denied"}
     assert placed(decided(made, reconsider(now_ns=NOW + S), state)).keys() == {BUY, SELL}
 
 
@@ -336,7 +336,9 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     made = quiet(filled_order_delay_s=5)
     state, _ = made.step(MakerState(), SideFilled(NOW, BUY))
     state, _ = made.step(state, SideDenied(NOW, BUY))
+    assert reasons(decided(made, reconsider(), state)) == {BUY: "denied"}
     assert reasons(decided(made, reconsider(now_ns=NOW + 4 * S), state)) == {BUY: "paused"}
+    assert reasons(decided(made, reconsider(now_ns=NOW + 5 * S), state)) == {}
 
 
 # --- self-trade ---------------------------------------------------------------------------------------------------------------
@@ -497,7 +499,7 @@ def test_a_denied_crossing_order_is_not_repeated_ten_times_a_second() -> None:
     made = engine(rebalance=True)
     state, _ = made.step(MakerState(), reconsider(base=LONG))
     state, _ = made.step(state, SideDenied(NOW, SELL))
-    assert reasons(decided(made, reconsider(base=LONG, now_ns=NOW + S // 10), state)) == {SELL: "paused"}
+    assert reasons(decided(made, reconsider(base=LONG, now_ns=NOW + S // 10), state)) == {SELL: "denied"}
     assert SELL in placed(decided(made, reconsider(base=LONG, now_ns=NOW + S), state))
 
 
