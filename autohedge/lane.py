@@ -7,11 +7,11 @@ are reconsidered. An intent is recorded and committed before it is sent.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from autohedge.domain.ids import IdFactory
 from autohedge.domain.instrument import Instrument
@@ -19,29 +19,18 @@ from autohedge.domain.inventory import Inventory
 from autohedge.domain.mandate import Envelope, Mandate, MandateValues, clamp, in_force
 from autohedge.domain.market_data import BUY, SELL, MarketEvent, Side, Trade, rows_of
 from autohedge.domain.orders import (
-    CancelOrder,
-    CancelRejected,
-    Command,
     Order,
-    OrderAccepted,
-    OrderCancelled,
-    OrderEvent,
     OrderFilled,
-    OrderRejected,
-    OrderState,
-    PlaceOrder,
-    VenueEvent,
 )
 from autohedge.domain.records import (
     CycleOutcome,
     FillRecord,
     MandateRecord,
     OpeningRecord,
-    OrderEventRecord,
-    OrderRecord,
     QuoteStateRecord,
 )
 from autohedge.domain.view import MarketView
+from autohedge.execution.order_desk import SIDE_WORD, OrderDesk
 from autohedge.market.recorder import Recorder
 from autohedge.market.statistics import RollingStatistics
 from autohedge.market.sync import Applied, SyncedBook
@@ -51,7 +40,6 @@ from autohedge.market_maker.engine import (
     Drain,
     MakerState,
     MarketState,
-    OrderIntent,
     QuoteEngine,
     Reconsider,
     SideDenied,
@@ -60,27 +48,18 @@ from autohedge.market_maker.engine import (
 from autohedge.portfolio.attribution import Attribution, CombinedDrawdown, Drawdown
 from autohedge.ports import Ledger, MarketFeed, Venue
 from autohedge.risk.daily_loss import DailyLoss
-from autohedge.risk.pretrade import OrderRequest, PreTradeRisk, RiskContext
+from autohedge.risk.pretrade import PreTradeRisk, RiskContext
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_HOUR = 3_600 * NS_PER_S
 NEVER_NS = 1 << 63
-REQUEST_WINDOW_NS = 60 * NS_PER_S
-CLOSED_ORDERS_KEPT = 10_000
-"""Closed orders are kept this long for late events; a venue does not report on older ones."""
-
-SIDE_WORD = {BUY: "buy", SELL: "sell"}
 
 
 @dataclass(slots=True)
 class Counts:
-    """What happened to orders, and how quotes stood; sums for means are kept as they come."""
+    """What was seen, and how quotes stood; sums for means are kept as they come."""
 
-    placed: int = 0
-    cancelled: int = 0
-    denied: int = 0
-    rejected: int = 0
     fills: int = 0
     messages: int = 0
     rows: int = 0
@@ -90,8 +69,6 @@ class Counts:
     market_spread_ticks_sum: int = 0
     bid_up_ns: int = 0
     ask_up_ns: int = 0
-    denied_by: dict[str, int] = field(default_factory=dict)
-    rejected_by: dict[str, int] = field(default_factory=dict)
     withheld_by: dict[str, int] = field(default_factory=dict)
 
 
@@ -142,8 +119,7 @@ class Lane:
         self.ids = ids
         self.counts = Counts()
         self.mandates: list[MandateRecord] = []
-        self.orders: OrderedDict[str, Order] = OrderedDict()
-        self.working: dict[str, Order] = {}
+        self.order_desk = OrderDesk(feed.instrument, risk, venue, ledger, ids, self._book_fill)
         self.mandate: Mandate | None = None
         self.opening: OpeningRecord | None = None
         self.last_trade: Trade | None = None
@@ -165,11 +141,9 @@ class Lane:
         self._requote_ns = int(config.min_requote_ms * NS_PER_MS)
         self._max_age_ns = int(risk.limits.max_data_age_ms * NS_PER_MS)
         self._pending_mandates: deque[Mandate] = deque()
-        self._requests_ns: deque[int] = deque()
         self._quote_states: dict[Side, str | None] = {BUY: None, SELL: None}
         self._last_reconsider_ns = 0
         self._next_requote_ns = 0
-        self._dirty = False
         self._draining = False
 
     # --- the market moves -----------------------------------------------------------------------------------------
@@ -184,7 +158,7 @@ class Lane:
         self.counts.messages += 1
         self.counts.rows += rows_of(event)
         self.now_ns = ts_ns
-        self._arrivals(ts_ns)
+        self.order_desk.arrivals(ts_ns)
         if ts_ns >= self.attribution.next_due_ns:
             self.attribution.settle(ts_ns, self.mid_half_ticks)
         applied = self.sync.apply(event)
@@ -196,8 +170,7 @@ class Lane:
         if ts_ns >= self._next_requote_ns and self.opening is not None:
             self._next_requote_ns = ts_ns + self._requote_ns
             self._reconsider(ts_ns)
-        if self._dirty:
-            self._commit()
+        self._ledger.commit()
 
     def go_stale(self) -> None:
         """Nothing was heard for too long: the quotes are pulled as of `stale_at_ns`, when that became true."""
@@ -205,9 +178,9 @@ class Lane:
         if self.opening is None:
             return
         self.now_ns = stale_ns
-        self._arrivals(stale_ns)
+        self.order_desk.arrivals(stale_ns)
         self._reconsider(stale_ns)
-        self._commit()
+        self._ledger.commit()
 
     def fail_feed(self, reason: str) -> None:
         """No event will come any more, because the feed failed: drain."""
@@ -227,12 +200,7 @@ class Lane:
                     self._open()
         outcomes = self.venue.on_market(event)
         if outcomes:
-            self._take(outcomes)
-
-    def _arrivals(self, ts_ns: int) -> None:
-        outcomes = self.venue.advance(ts_ns)
-        if outcomes:
-            self._take(outcomes)
+            self.order_desk.take(outcomes)
 
     def _open(self) -> None:
         """The first price is known: the opening inventory gets its value."""
@@ -248,7 +216,6 @@ class Lane:
             total_value=instrument.quote_amount(self.value_atoms()),
         )
         self._ledger.opening(self.opening)
-        self._dirty = True
         self.drawdown.update(self.value_atoms())
         self.combined.update(self.instrument, self.value_atoms())
         self._last_reconsider_ns = self.now_ns
@@ -322,10 +289,10 @@ class Lane:
                 market=market,
                 base_atoms=self.inventory.base_atoms,
                 quote_atoms=self.inventory.quote_atoms,
-                working=tuple(self.working.values()),
+                working=tuple(self.order_desk.working.values()),
                 mandate=values,
                 blocked=blocked,
-                requests_left=self._risk.limits.max_requests_per_min - self._requests_last_min(ts_ns),
+                requests_left=self._risk.limits.max_requests_per_min - self.order_desk.requests_last_min(ts_ns),
             ),
         )
         self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision)
@@ -333,20 +300,8 @@ class Lane:
             counts.quoted += 1
             counts.quote_distance_bps_sum += (1 - decision.terms.bid_ticks / decision.terms.mid_ticks) * 10_000
             counts.market_spread_ticks_sum += market.best_ask_ticks - market.best_bid_ticks
-        denied = self._carry_out(ts_ns, decision, market, ratio, daily_loss, values)
-        self._note_quote_states(ts_ns, dict(decision.withheld) | denied)
-
-    def _carry_out(
-        self, ts_ns: int, decision: Decision, market: MarketState, ratio: float, daily_loss: str, values: MandateValues
-    ) -> dict[Side, str]:
-        """Record what was decided, make it durable, then send it; returns the sides that risk denied, with the check."""
         denied: dict[Side, str] = {}
-        if not decision.cancels and not decision.intents:
-            return denied
-        commands: list[Command] = []
-        for cancel in decision.cancels:
-            commands.append(self._prepare_cancel(ts_ns, cancel))
-        for intent in decision.intents:
+        if decision.cancels or decision.intents:
             context = RiskContext(
                 now_ns=ts_ns,
                 best_bid_ticks=market.best_bid_ticks,
@@ -355,95 +310,12 @@ class Lane:
                 base_atoms=self.inventory.base_atoms,
                 quote_atoms=self.inventory.quote_atoms,
                 inventory_ratio=ratio,
-                working=tuple(self.working.values()),
                 daily_loss_hit=daily_loss,
-                requests_last_min=self._requests_last_min(ts_ns),
-                used_order_ids=self.orders,
             )
-            placed = self._prepare_order(ts_ns, intent, context, values)
-            if isinstance(placed, PlaceOrder):
-                commands.append(placed)
-            else:
-                denied[intent.side] = placed
-        self._commit()
-        for command in commands:
-            self.venue.submit(command, ts_ns)
-        return denied
-
-    def _prepare_cancel(self, ts_ns: int, cancel: CancelOrder) -> CancelOrder:
-        order = self.orders[cancel.client_order_id]
-        order.apply(OrderEvent.ASK_CANCEL)
-        self._requests_ns.append(ts_ns)
-        self._event(ts_ns, order, "cancelling", cancel.reason)
-        return cancel
-
-    def _prepare_order(self, ts_ns: int, intent: OrderIntent, context: RiskContext, values: MandateValues) -> PlaceOrder | str:
-        """The order, recorded and ready to be sent, or the check that denied it."""
-        order = Order(
-            client_order_id=self.ids.order(),
-            side=intent.side,
-            price_ticks=intent.price_ticks,
-            size_lots=intent.size_lots,
-            post_only=intent.price_ticks is not None,
-            reason=intent.style.value,
-            created_ns=ts_ns,
-            mandate_id=values.mandate_id,
-            decision_source=values.source,
-        )
-        verdict = self._risk.check(
-            OrderRequest(order.client_order_id, intent.side, intent.price_ticks, intent.size_lots), context
-        )
-        failure = verdict.first_failure
-        if failure is not None:
-            order.apply(OrderEvent.DENY)
-            self.counts.denied += 1
-            self.counts.denied_by[failure.check] = self.counts.denied_by.get(failure.check, 0) + 1
-            self._maker, _ = self._engine.step(self._maker, SideDenied(ts_ns, intent.side))
-            self._ledger.order(self._order_record(ts_ns, order, failure.check, f"{failure.reason}; {failure.suggestion}"))
-            self._dirty = True
-            return failure.check
-        order.apply(OrderEvent.SUBMIT)
-        self._remember(order)
-        self.counts.placed += 1
-        self._requests_ns.append(ts_ns)
-        self._ledger.order(self._order_record(ts_ns, order, order.reason, ""))
-        self._dirty = True
-        return PlaceOrder(order.client_order_id, order.side, order.price_ticks, order.size_lots, order.post_only, order.reason)
-
-    def _order_record(self, ts_ns: int, order: Order, reason: str, detail: str) -> OrderRecord:
-        instrument = self.instrument
-        return OrderRecord(
-            symbol=self.symbol,
-            ts_ns=ts_ns,
-            client_order_id=order.client_order_id,
-            side=SIDE_WORD[order.side],
-            kind="market" if order.price_ticks is None else "limit",
-            price=None if order.price_ticks is None else instrument.price(order.price_ticks),
-            size=instrument.size(order.size_lots),
-            post_only=order.post_only,
-            state=order.state,
-            reason=reason,
-            detail=detail,
-            mandate_id=order.mandate_id,
-            decision_source=order.decision_source,
-        )
-
-    def _remember(self, order: Order) -> None:
-        self.orders[order.client_order_id] = order
-        self.working[order.client_order_id] = order
-        while len(self.orders) > CLOSED_ORDERS_KEPT + len(self.working):
-            oldest = next(iter(self.orders))
-            if oldest in self.working:
-                self.orders.move_to_end(oldest)
-            else:
-                del self.orders[oldest]
-
-    def _requests_last_min(self, ts_ns: int) -> int:
-        window = self._requests_ns
-        horizon = ts_ns - REQUEST_WINDOW_NS
-        while window and window[0] <= horizon:
-            window.popleft()
-        return len(window)
+            denied = self.order_desk.carry_out(ts_ns, decision.cancels, decision.intents, context, values)
+            for side in denied:
+                self._maker, _ = self._engine.step(self._maker, SideDenied(ts_ns, side))
+        self._note_quote_states(ts_ns, dict(decision.withheld) | denied)
 
     def _note_quote_states(self, ts_ns: int, withheld: Mapping[Side, str]) -> None:
         """Record when a side begins or stops being quoted, and why."""
@@ -454,43 +326,15 @@ class Lane:
             if reason != before:
                 self._quote_states[side] = reason
                 self._ledger.quote_state(QuoteStateRecord(self.symbol, ts_ns, SIDE_WORD[side], not reason, reason))
-                self._dirty = True
 
-    # --- what the venue says --------------------------------------------------------------------------------------
-
-    def _take(self, outcomes: Sequence[VenueEvent]) -> None:
-        for outcome in outcomes:
-            order = self.orders[outcome.client_order_id]
-            if isinstance(outcome, OrderFilled):
-                self._book_fill(order, outcome)
-            elif isinstance(outcome, OrderAccepted):
-                order.apply(OrderEvent.ACCEPT)
-                self._event(outcome.ts_ns, order, "accepted", "")
-            elif isinstance(outcome, OrderRejected):
-                order.apply(OrderEvent.REJECT)
-                self.counts.rejected += 1
-                self.counts.rejected_by[outcome.reason] = self.counts.rejected_by.get(outcome.reason, 0) + 1
-                self._event(outcome.ts_ns, order, "rejected", f"{outcome.reason}: {outcome.detail}")
-            elif isinstance(outcome, OrderCancelled):
-                order.apply(OrderEvent.CANCEL)
-                self.counts.cancelled += 1
-                self._event(outcome.ts_ns, order, "cancelled", outcome.reason)
-            elif isinstance(outcome, CancelRejected):
-                order.apply(OrderEvent.REFUSE_CANCEL)
-                self._event(outcome.ts_ns, order, "cancel_rejected", outcome.reason)
-            else:
-                assert_never(outcome)
-            if not order.is_working:
-                self.working.pop(order.client_order_id, None)
+    # --- fills ----------------------------------------------------------------------------------------------------
 
     def _book_fill(self, order: Order, fill: OrderFilled) -> None:
         instrument, inventory = self.instrument, self.inventory
-        order.fill(fill.size_lots)
         inventory.apply(fill)
         self.attribution.fill(fill, self.mid_half_ticks)
         self.counts.fills += 1
         self._maker, _ = self._engine.step(self._maker, SideFilled(fill.ts_ns, fill.side))
-        self._event(fill.ts_ns, order, "filled" if order.state is OrderState.FILLED else "partially_filled", "")
         in_base = fill.fee_asset == instrument.base
         self._ledger.fill(
             FillRecord(
@@ -512,14 +356,6 @@ class Lane:
                 reason=order.reason,
             )
         )
-
-    def _event(self, ts_ns: int, order: Order, event: str, detail: str) -> None:
-        self._ledger.order_event(OrderEventRecord(self.symbol, ts_ns, order.client_order_id, event, order.state, detail))
-        self._dirty = True
-
-    def _commit(self) -> None:
-        self._ledger.commit()
-        self._dirty = False
 
     # --- the desk speaks ------------------------------------------------------------------------------------------
 
@@ -580,14 +416,11 @@ class Lane:
         self._draining = True
         self.stale_at_ns = NEVER_NS
         ts_ns = self.now_ns
-        self._maker, decision = self._engine.step(self._maker, Drain(tuple(self.working.values()), reason))
-        commands = [self._prepare_cancel(ts_ns, cancel) for cancel in decision.cancels]
-        self._commit()
-        for command in commands:
-            self.venue.submit(command, ts_ns)
-        self._arrivals(ts_ns + 2 * int(self.config.latency_ms * NS_PER_MS) + 1)
+        self._maker, decision = self._engine.step(self._maker, Drain(tuple(self.order_desk.working.values()), reason))
+        self.order_desk.cancel(ts_ns, decision.cancels)
+        self.order_desk.arrivals(ts_ns + 2 * int(self.config.latency_ms * NS_PER_MS) + 1)
         self._note_quote_states(ts_ns, {BUY: reason, SELL: reason})
-        self._commit()
+        self._ledger.commit()
         if self.mid_half_ticks:
             self.attribution.close(self.mid_half_ticks)
         self.drawdown.update(self.value_atoms())

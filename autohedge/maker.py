@@ -134,7 +134,7 @@ class MarketMaker:
                 "amount": lane.instrument.size(order.remaining_lots),
                 "status": order.state.value,
             }
-            for order in tuple(lane.working.values())
+            for order in tuple(lane.order_desk.working.values())
         }
 
     @property
@@ -188,7 +188,7 @@ class MarketMaker:
             ticks,
             instrument.base_atoms_floor(inventory["base"]),
             instrument.quote_atoms_floor(inventory["quote"]),
-            WorkingTotals.of(tuple(self._lane.working.values()) if self._lane is not None else (), rules),
+            WorkingTotals.of(tuple(self._lane.order_desk.working.values()) if self._lane is not None else (), rules),
         )
         return instrument.size(lots)
 

@@ -14,6 +14,9 @@ EXACT_DIGITS = 100
 """Python's usual 28 would round the sums of a large capital in fine atoms."""
 
 
+ORDER_ENDS = ("placed", "cancelled", "denied", "rejected")
+
+
 def plain(amount: Decimal) -> str:
     """A decimal without exponent and without trailing zeros: 0.00001, 12.5, 0. Never rounded."""
     text = format(amount, "f")
@@ -46,7 +49,7 @@ def _summarised(session: TradingSession, run_id: str, market: str) -> dict[str, 
         "cycles": len(session.outcomes),
         "decisions": {"total": total, "model_driven": model_driven, "by_source": session.decisions_by_source()},
         "model": session.desk.model_name,
-        "orders": {name: sum(getattr(each, name) for each in counts) for name in ("placed", "cancelled", "denied", "rejected")},
+        "orders": {name: sum(getattr(lane.order_desk.counts, name) for lane in lanes) for name in ORDER_ENDS},
         "fills": sum(each.fills for each in counts),
     }
     per_symbol = {lane.symbol: summarise_lane(lane) for lane in lanes}
@@ -68,7 +71,7 @@ def _combined_drawdown(lanes: tuple[Lane, ...]) -> float:
 
 def summarise_lane(lane: Lane) -> dict[str, Any]:
     """One symbol: counts, inventory, value, and the PnL split into spread captured, adverse selection, inventory and fees."""
-    instrument, inventory, counts = lane.instrument, lane.inventory, lane.counts
+    instrument, inventory, counts, orders = lane.instrument, lane.inventory, lane.counts, lane.order_desk.counts
     amount = instrument.quote_amount
     value = lane.value_atoms()
     start = lane.opening.total_value if lane.opening is not None else amount(inventory.quote_atoms)
@@ -84,9 +87,9 @@ def summarise_lane(lane: Lane) -> dict[str, Any]:
         "market": lane.feed.description,
         "messages": counts.messages,
         "events": counts.rows,
-        "orders": {name: getattr(counts, name) for name in ("placed", "cancelled", "denied", "rejected")},
-        "denied_by": counts.denied_by,
-        "rejected_by": counts.rejected_by,
+        "orders": {name: getattr(orders, name) for name in ORDER_ENDS},
+        "denied_by": orders.denied_by,
+        "rejected_by": orders.rejected_by,
         "withheld_by": counts.withheld_by,
         "fills": counts.fills,
         "volume_quote": plain(amount(inventory.volume_atoms)),
@@ -159,13 +162,13 @@ def data_quality(lane: Lane) -> dict[str, Any]:
 
 def why_no_fills(lane: Lane) -> str:
     """Why a symbol had no fill, in one sentence; never left to be guessed."""
-    counts = lane.counts
-    if counts.placed == 0:
-        reasons = sorted(counts.withheld_by.items(), key=lambda item: -item[1]) or sorted(counts.denied_by.items())
+    counts, orders = lane.counts, lane.order_desk.counts
+    if orders.placed == 0:
+        reasons = sorted(counts.withheld_by.items(), key=lambda item: -item[1]) or sorted(orders.denied_by.items())
         told = ", ".join(f"{reason} ({count} times)" for reason, count in reasons[:3]) or "the market never could be quoted"
         return f"no order was placed: {told}"
-    if counts.rejected and counts.rejected == counts.placed:
-        return f"the venue rejected every order: {', '.join(sorted(counts.rejected_by))}"
+    if orders.rejected and orders.rejected == orders.placed:
+        return f"the venue rejected every order: {', '.join(sorted(orders.rejected_by))}"
     distance = counts.quote_distance_bps_sum / counts.quoted if counts.quoted else 0.0
     spread = counts.market_spread_ticks_sum / counts.quoted if counts.quoted else 0.0
     return (

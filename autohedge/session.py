@@ -324,7 +324,7 @@ class TradingSession:
                     market_ns=max(lane.now_ns for lane in self.lanes),
                     messages=self.messages,
                     cycles=len(self.outcomes),
-                    orders=sum(lane.counts.placed for lane in self.lanes),
+                    orders=sum(lane.order_desk.counts.placed for lane in self.lanes),
                     fills=sum(lane.counts.fills for lane in self.lanes),
                 )
             )

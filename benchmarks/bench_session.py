@@ -90,9 +90,11 @@ def _session(folder: Path, changes: dict[str, Any], profile: cProfile.Profile | 
 
 
 def _told(run: Run) -> str:
-    counts = run.session.lanes[0].counts
-    share = counts.quoted / counts.reconsidered if counts.reconsidered else 0.0
-    return f"{counts.placed:,} orders, {counts.fills:,} fills, bid quoted in {share:.0%} of {counts.reconsidered:,} looks"
+    lane = run.session.lanes[0]
+    counts, opening = lane.counts, lane.opening
+    open_ns = lane.now_ns - opening.ts_ns if opening is not None else 0
+    up = [f"{each / open_ns:.0%}" if open_ns else "0%" for each in (counts.bid_up_ns, counts.ask_up_ns)]
+    return f"{lane.order_desk.counts.placed:,} orders, {counts.fills:,} fills, bid up {up[0]} and ask {up[1]} of the time"
 
 
 def _parsed(folder: Path) -> Pass:

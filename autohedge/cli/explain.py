@@ -80,7 +80,7 @@ def explain_lane(lane: Lane) -> dict[str, Any]:
         raise InvariantBroken(f"{lane.symbol}: the market opened but the quotes were never considered")
     instrument, config, terms = lane.instrument, lane.config, last.decision.terms
     withheld = dict(last.decision.withheld)
-    working = {order.side: order for order in lane.working.values() if order.price_ticks is not None}
+    working = {order.side: order for order in lane.order_desk.working.values() if order.price_ticks is not None}
 
     def price(ticks: int | None) -> str | None:
         return None if ticks is None else plain(instrument.price(ticks))

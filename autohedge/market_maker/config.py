@@ -107,7 +107,7 @@ class MarketMakingConfig(BaseModel):
 
     min_requote_ms: Real = Field(default=100, ge=1, le=3_600_000, description="Quotes are reconsidered at most this often.")
     refresh_tolerance_bps: Real = Field(
-        default=3.0, ge=0, le=1_000, description="Moves below it leave an order alone (distance style)."
+        default=3.0, ge=0, le=1_000, description="Moves below it leave an order alone, except right at the touch."
     )
     max_order_age_s: Real = Field(default=1_800, ge=0.001, le=31_536_000, description="An older order is replaced.")
     filled_order_delay_s: Real = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")

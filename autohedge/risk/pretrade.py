@@ -57,10 +57,10 @@ class RiskContext(NamedTuple):
     base_atoms: int
     quote_atoms: int
     inventory_ratio: float
-    working: Sequence[Order]
     daily_loss_hit: str
-    requests_last_min: int
-    used_order_ids: Container[str]
+    working: Sequence[Order] = ()
+    requests_last_min: int = 0
+    used_order_ids: Container[str] = ()
 
 
 class Verdict(NamedTuple):

@@ -1,0 +1,1 @@
+"""Orders on their way: recorded before they are sent, followed until they end."""

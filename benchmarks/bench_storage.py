@@ -1,0 +1,135 @@
+"""Durable commits: the ledger of a run with two records each (an order and what became of it), beside SQLite itself.
+
+Durable as a run needs it: what was committed survives the death of the process. Every commit is one transaction, and from the
+ledger also a line of the canonical stream per record. The limit writes rows of the same tables with the same settings through
+the driver, with nothing around it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from autohedge.domain.ids import RunId
+from autohedge.domain.orders import OrderState
+from autohedge.domain.records import OrderEventRecord, OrderRecord
+from autohedge.operations.clock import SystemClock
+from autohedge.storage.database import open_database
+from autohedge.storage.ledger import RunInfo, RunKind, RunLedger, RunStatus
+from benchmarks.figures import Figure, Options, ratio
+
+ROUNDS = 7
+COMMITS = 2_000
+RECORDS = 2
+
+BARE_SETTINGS = ("page_size = 2048", "journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000")
+BARE_TABLES = (
+    "CREATE TABLE orders (run_id TEXT, seq INTEGER, symbol TEXT, ts_ns INTEGER, client_order_id TEXT, side TEXT, kind TEXT, "
+    "price TEXT, size TEXT, post_only INTEGER, state TEXT, reason TEXT, detail TEXT, mandate_id TEXT, decision_source TEXT, "
+    "PRIMARY KEY (run_id, seq)) WITHOUT ROWID",
+    "CREATE TABLE order_events (run_id TEXT, seq INTEGER, symbol TEXT, ts_ns INTEGER, client_order_id TEXT, event TEXT, "
+    "state TEXT, detail TEXT, PRIMARY KEY (run_id, seq)) WITHOUT ROWID",
+)
+INSERT_ORDER = f"INSERT INTO orders VALUES ({', '.join('?' * 15)})"
+INSERT_EVENT = f"INSERT INTO order_events VALUES ({', '.join('?' * 8)})"
+
+
+def _records(number: int) -> tuple[OrderRecord, OrderEventRecord]:
+    order_id, ts_ns = f"BTC-USDT-O-{number}", 1_723_161_600_000_000_000 + number
+    order = OrderRecord(
+        symbol="BTC/USDT",
+        ts_ns=ts_ns,
+        client_order_id=order_id,
+        side="buy",
+        kind="limit",
+        price=Decimal("61737.63"),
+        size=Decimal("0.00162"),
+        post_only=True,
+        state=OrderState.PENDING_SUBMIT,
+        reason="quote",
+        detail="",
+        mandate_id="BTC-USDT-M-1",
+        decision_source="rules",
+    )
+    return order, OrderEventRecord("BTC/USDT", ts_ns, order_id, "accepted", OrderState.SUBMITTED, "")
+
+
+def _timed(commit: Callable[[int], None]) -> tuple[float, float]:
+    """(CPU, wall) microseconds per commit."""
+    gc.collect()
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    for number in range(COMMITS):
+        commit(number)
+    return (time.process_time() - cpu_s) / COMMITS * 1e6, (time.perf_counter() - wall_s) / COMMITS * 1e6
+
+
+def _ledger(folder: Path) -> tuple[float, float]:
+    engine = open_database(folder / "autohedge.db")
+    about = RunInfo(RunId("bench"), RunKind.LIBRARY, {}, {}, "", ("BTC/USDT",), simulated=True, seed=None, version="")
+    ledger = RunLedger.start(engine, folder / "run", about, SystemClock())
+    records = [_records(number) for number in range(COMMITS)]
+
+    def commit(number: int) -> None:
+        order, event = records[number]
+        ledger.order(order)
+        ledger.order_event(event)
+        ledger.commit()
+
+    taken = _timed(commit)
+    ledger.finish(RunStatus.FINISHED, {})
+    engine.dispose()
+    return taken
+
+
+def _bare(folder: Path, records: int) -> tuple[float, float]:
+    """Ready tuples into SQLite: one autocommitted row, or a transaction of two."""
+    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    for setting in BARE_SETTINGS:
+        connection.execute(f"PRAGMA {setting}").close()
+    for table in BARE_TABLES:
+        connection.execute(table)
+    cursor = connection.cursor()
+    order = ("BTC/USDT", 1_723_161_600_000_000_000, "BTC-USDT-O-1", "buy", "limit", "61737.63", "0.00162", True)
+    words = ("pending_submit", "quote", "", "BTC-USDT-M-1", "rules")
+    event = ("BTC/USDT", 1_723_161_600_000_000_000, "BTC-USDT-O-1", "accepted", "submitted", "")
+
+    def one(number: int) -> None:
+        cursor.execute(INSERT_EVENT, ("bench", number, *event))
+
+    def two(number: int) -> None:
+        cursor.execute("BEGIN")
+        cursor.execute(INSERT_ORDER, ("bench", 2 * number, *order, *words))
+        cursor.execute(INSERT_EVENT, ("bench", 2 * number + 1, *event))
+        cursor.execute("COMMIT")
+
+    taken = _timed(one if records == 1 else two)
+    connection.close()
+    return taken
+
+
+def figures(_options: Options) -> list[Figure]:
+    """Commits per second of each, taken in turn."""
+    bare_one, bare_two, ledger = [], [], []
+    for _ in range(ROUNDS):
+        for measured, into in (
+            (lambda folder: _bare(folder, 1), bare_one),
+            (lambda folder: _bare(folder, RECORDS), bare_two),
+            (_ledger, ledger),
+        ):
+            with tempfile.TemporaryDirectory(prefix="autohedge-bench-") as folder:
+                into.append(measured(Path(folder)))
+    return [
+        _commits("storage: SQLite, one row autocommitted", bare_one, "limit: WAL, ready values"),
+        _commits("storage: SQLite, two rows a transaction", bare_two, "limit: WAL, ready values, the ledger's columns"),
+        _commits("storage: ledger, two records a commit", ledger, "database and canonical stream"),
+        ratio("storage: CPU of a commit ÷ SQLite's", [cpu for cpu, _ in ledger], [cpu for cpu, _ in bare_two]),
+    ]
+
+
+def _commits(name: str, taken: list[tuple[float, float]], note: str) -> Figure:
+    return Figure(name, tuple(1e6 / wall for _, wall in taken), "commits/s", note=note)
