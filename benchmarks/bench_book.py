@@ -1,14 +1,11 @@
 """How fast a recorded session is read: parse alone, and parse + sequence rules + book + statistics.
 
-Run: `AUTOHEDGE_DATA=<folder> python benchmarks/bench_book.py`. Rows are level changes, quote sides and trades; the best of
-three passes counts, files are read and unpacked within the measured time.
+Rows are level changes, quote sides and trades, by CPU time; files are read and unpacked within the measured time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +17,9 @@ from autohedge.market.recordings import open_replay
 from autohedge.market.statistics import RollingStatistics
 from autohedge.market.sync import Applied, SyncedBook
 from autohedge.ports import MarketFeed
+from benchmarks.figures import Figure, Options, ratio
 
-SESSION = "binance_spot_btcusdt_20240808"
-PASSES = 3
+PASSES = 5
 DECISION_NS = 100_000_000
 
 
@@ -58,29 +55,23 @@ async def replayed(feed: MarketFeed, take: Callable[[MarketEvent], None]) -> int
     return feed.report.rows
 
 
-def measure(path: Path, made: Callable[[], Callable[[MarketEvent], None]]) -> tuple[int, float]:
-    """Rows, and the seconds of the fastest pass."""
-    rows, fastest_s = 0, float("inf")
+def rows_per_s(path: Path, take: Callable[[MarketEvent], None]) -> float:
+    """Rows per second of one pass."""
+    feed = open_replay(path, "BTC/USDT", instrument("binance", "BTC/USDT"))
+    began_s = time.process_time()
+    rows = asyncio.run(replayed(feed, take))
+    return rows / (time.process_time() - began_s)
+
+
+def figures(options: Options) -> list[Figure]:
+    """Rows per second of both, taken in turn."""
+    folder = options.recorded_session()
+    parsed, with_book = [], []
     for _ in range(PASSES):
-        feed = open_replay(path, "BTC/USDT", instrument("binance", "BTC/USDT"))
-        take = made()
-        started_s = time.perf_counter()
-        rows = asyncio.run(replayed(feed, take))
-        fastest_s = min(fastest_s, time.perf_counter() - started_s)
-    return rows, fastest_s
-
-
-def main() -> None:
-    """Print the figures, or why there are none."""
-    folder = Path(os.environ.get("AUTOHEDGE_DATA", "")) / SESSION
-    if "AUTOHEDGE_DATA" not in os.environ or not folder.is_dir():
-        print(f"bench_book: skipped, AUTOHEDGE_DATA does not name a folder with {SESSION}")
-        return
-    print(f"bench_book: {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    for name, made in (("parse", nothing), ("parse + book + statistics", booked)):
-        rows, seconds = measure(folder, made)
-        print(f"  {name:<28} {rows:>8,} rows in {seconds:.2f} s = {rows / seconds:>9,.0f} rows/s")
-
-
-if __name__ == "__main__":
-    main()
+        parsed.append(rows_per_s(folder, nothing()))
+        with_book.append(rows_per_s(folder, booked()))
+    return [
+        Figure("book: parse alone", tuple(parsed), "rows/s", note="limit"),
+        Figure("book: parse, sequence rules, book, statistics", tuple(with_book), "rows/s"),
+        ratio("book: parse alone ÷ with the book", parsed, with_book),
+    ]

@@ -1,6 +1,6 @@
-"""What asking a model costs beside the model's own time: the ladder alone, and a hundred symbols at once.
+"""What asking a model costs beside the model's own time: the ladder alone, and a hundred askers at once.
 
-Run as `python -m benchmarks.bench_llm`. The server runs in a process of its own; all symbols share one event loop.
+No desk and no records here (`bench_fanout` has them). The server runs in a process of its own; all share one event loop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field
 
 from autohedge.llm.ladder import AgentCall, Ladder, RetryPolicy
@@ -25,6 +24,7 @@ from autohedge.llm.schema import strict_schema
 from autohedge.operations.clock import SystemClock
 from autohedge.ports import ModelClient
 from autohedge.testing import ScriptedModel
+from benchmarks.figures import Bar, Figure, Options
 
 SYMBOLS = 100
 CALLS = 4
@@ -157,22 +157,21 @@ def bare_openai(base_url: str) -> tuple[float, float]:
     return asyncio.run(run())
 
 
-def main() -> int:
-    """Measure and print."""
-    logger.remove()
+def figures(_options: Options) -> list[Figure]:
+    """CPU of one call, and how many times the ideal a hundred askers take."""
     ladder_ms, validate_ms = ladder_overhead_ms()
-    print(f"ladder, in-process model: {ladder_ms:.3f} ms CPU per call (validation alone {validate_ms:.3f} ms; bar 0.3 ms)")
-    print(f"{SYMBOLS} symbols × {CALLS} calls × {LATENCY_S:.3g} s, one event loop, ideal {IDEAL_S:.3f} s")
+    near_s, near_cpu_s = in_process()
     with _server() as base_url:
-        figures = {
-            "ladder, in-process model (bar 1.3)": in_process(),
-            "ladder, openai client, socket (bar 2.2)": over_a_socket(base_url),
-            "peer: bare openai create, socket": bare_openai(base_url),
-        }
-    for name, (wall_s, cpu_s) in figures.items():
-        print(f"  {name:42} {wall_s:.3f} s = {wall_s / IDEAL_S:.2f} × ideal, CPU {cpu_s:.2f} s")
-    return 0
+        far_s, far_cpu_s = over_a_socket(base_url)
+        bare_s, bare_cpu_s = bare_openai(base_url)
 
+    def over_ideal(name: str, wall_s: float, cpu_s: float, bar: Bar | None = None) -> Figure:
+        return Figure(name, (wall_s / IDEAL_S,), "× ideal", bar, f"{SYMBOLS} × {CALLS} calls; {cpu_s:.2f} s CPU")
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return [
+        Figure("llm: validation of an answer", (validate_ms,), "ms CPU", note="limit of a call"),
+        Figure("llm: a call through the ladder", (ladder_ms,), "ms CPU", Bar(0.3), "in-process model, answers at once"),
+        over_ideal("llm: ladder, in-process model", near_s, near_cpu_s, Bar(1.3)),
+        over_ideal("llm: ladder, openai, socket", far_s, far_cpu_s, Bar(2.2)),
+        over_ideal("llm: peer, bare openai create, socket", bare_s, bare_cpu_s),
+    ]

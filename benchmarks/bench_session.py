@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from autohedge.bootstrap import Run, prepare
+from autohedge.bootstrap import prepare
 from autohedge.market.instruments import instrument
 from autohedge.market.recordings import open_replay
 from autohedge.operations.heap import settle_heap
@@ -83,18 +83,17 @@ def _session(folder: Path, changes: dict[str, Any], profile: cProfile.Profile | 
             await run.session.run(plan.cycles)
             if profile is not None:
                 profile.disable()
-            await run.finish()
-            return Pass(run.session.lanes[0].counts.rows, *watch.read(), _told(run))
+            summary = await run.finish()
+            return Pass(summary["events"], *watch.read(), _told(summary))
 
         return asyncio.run(drive())
 
 
-def _told(run: Run) -> str:
-    lane = run.session.lanes[0]
-    counts, opening = lane.counts, lane.opening
-    open_ns = lane.now_ns - opening.ts_ns if opening is not None else 0
-    up = [f"{each / open_ns:.0%}" if open_ns else "0%" for each in (counts.bid_up_ns, counts.ask_up_ns)]
-    return f"{lane.order_desk.counts.placed:,} orders, {counts.fills:,} fills, bid up {up[0]} and ask {up[1]} of the time"
+def _told(summary: dict[str, Any]) -> str:
+    (lane,) = summary["per_symbol"].values()
+    up = lane["quote_uptime_frac"]
+    orders = f"{summary['orders']['placed']:,} orders, {summary['fills']:,} fills"
+    return f"{orders}, bid up {up['bid']:.0%} and ask {up['ask']:.0%} of the time"
 
 
 def _parsed(folder: Path) -> Pass:

@@ -121,7 +121,7 @@ def test_a_missing_depth_line_stops_the_quotes_until_a_snapshot(lines: list[byte
     ours, theirs = played.session.lanes[0].book, intact.session.lanes[0].book
     assert ours.last_update_id == theirs.last_update_id
     assert all(ours.depth_levels(side, 10_000) == theirs.depth_levels(side, 10_000) for side in (BUY, SELL))
-    assert all(order.state is not OrderState.PENDING_SUBMIT for order in played.session.lanes[0].orders.values())
+    assert all(order.state is not OrderState.PENDING_SUBMIT for order in played.session.lanes[0].order_desk.orders.values())
 
 
 def test_doubled_lines_change_nothing(lines: list[bytes], intact: Played, tmp_path: Path) -> None:

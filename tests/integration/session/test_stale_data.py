@@ -94,11 +94,11 @@ async def test_a_lane_pulls_its_stale_quotes_while_another_lane_goes_on() -> Non
     }
     session = session_of(settings_of("AAA/USDT", "BBB/USDT", desk={"every_s": 10}), feeds, ledger)
     await session.run(None)
-    assert {order.state for order in session.lanes[0].working.values()} == {OrderState.CANCELLING}
+    assert {order.state for order in session.lanes[0].order_desk.working.values()} == {OrderState.CANCELLING}
     await session.close()
     pulled = [each for each in ledger.order_events if each.symbol == "AAA/USDT" and each.detail == "stale"]
     assert {each.ts_ns for each in pulled if each.event == "cancelling"} == {START_NS + 7 * S}
     at = ledger.records.index(pulled[0])
     assert all(each.ts_ns <= START_NS + 7 * S for each in ledger.records[:at])
     assert any(each.symbol == "BBB/USDT" for each in ledger.records[at:])
-    assert not session.lanes[0].working
+    assert not session.lanes[0].order_desk.working

@@ -328,7 +328,7 @@ class CoreInMotion(RuleBasedStateMachine):
             OrderRequest(order.client_order_id, order.side, order.price_ticks, order.size_lots),
             RiskContext(
                 self.now_ns, self.bid, self.ask, self.problem, self.inventory.base_atoms, self.inventory.quote_atoms, ratio,
-                self.working, loss, self.requests_last_min(), self.orders,
+                loss, self.working, self.requests_last_min(), self.orders,
             ),
         )  # fmt: skip
         assert verdict.allowed, verdict.first_failure
