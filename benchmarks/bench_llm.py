@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +30,7 @@ CALLS = 4
 LATENCY_S = 0.2
 IDEAL_S = CALLS * LATENCY_S
 ROUNDS = 3
+CALL_ROUNDS = 7
 
 
 class View(BaseModel):
@@ -71,16 +71,23 @@ async def _cycle(ladder: Ladder) -> None:
         await ladder.decide(CALL, check=lambda _: None, rule=_rule)
 
 
-async def _together(cycle: Callable[[], Awaitable[None]]) -> tuple[float, float]:
-    """Wall and CPU seconds of all symbols at once: the median of the rounds after one to warm up."""
+class Together(NamedTuple):
+    """All symbols at once, several times: how many times the ideal, and CPU seconds."""
+
+    over_ideal: tuple[float, ...]
+    cpu_s: tuple[float, ...]
+
+
+async def _together(cycle: Callable[[], Awaitable[None]]) -> Together:
+    """The rounds after one to warm up."""
     walls, cpus = [], []
     for round_ in range(ROUNDS + 1):
         wall, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(cycle() for _ in range(SYMBOLS)))
         if round_:
-            walls.append(time.perf_counter() - wall)
+            walls.append((time.perf_counter() - wall) / IDEAL_S)
             cpus.append(time.process_time() - cpu)
-    return statistics.median(walls), statistics.median(cpus)
+    return Together(tuple(walls), tuple(cpus))
 
 
 @contextmanager
@@ -93,40 +100,41 @@ def _server() -> Iterator[str]:
         process.terminate()
 
 
-def ladder_overhead_ms(calls: int = 2_000) -> tuple[float, float]:
+def ladder_overhead_ms(calls: int = 400) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """CPU milliseconds per call: through the ladder with a model that answers at once, and for validating alone."""
 
     async def through_the_ladder() -> float:
         ladder = _ladder(ScriptedModel(lambda _: ANSWER))
-        best = float("inf")
-        for _ in range(5):
-            began = time.process_time()
-            for _ in range(calls // 5):
-                await ladder.decide(CALL, check=lambda _: None, rule=_rule)
-            best = min(best, (time.process_time() - began) / (calls // 5))
-        return best * 1e3
+        began = time.process_time()
+        for _ in range(calls):
+            await ladder.decide(CALL, check=lambda _: None, rule=_rule)
+        return (time.process_time() - began) / calls * 1e3
 
-    ladder_ms = asyncio.run(through_the_ladder())
-    began = time.process_time()
-    for _ in range(calls):
-        View.model_validate_json(ANSWER, strict=True)
-    return ladder_ms, (time.process_time() - began) / calls * 1e3
+    def validated() -> float:
+        began = time.process_time()
+        for _ in range(calls):
+            View.model_validate_json(ANSWER, strict=True)
+        return (time.process_time() - began) / calls * 1e3
+
+    asyncio.run(through_the_ladder())  # the first calls make schemas and compile what they need
+    rounds = [(asyncio.run(through_the_ladder()), validated()) for _ in range(CALL_ROUNDS)]
+    return tuple(ladder for ladder, _ in rounds), tuple(alone for _, alone in rounds)
 
 
-def in_process() -> tuple[float, float]:
+def in_process() -> Together:
     """All symbols with a model in this process that takes its time."""
 
-    async def run() -> tuple[float, float]:
+    async def run() -> Together:
         ladder = _ladder(ScriptedModel(lambda _: ANSWER, latency_s=LATENCY_S))
         return await _together(lambda: _cycle(ladder))
 
     return asyncio.run(run())
 
 
-def over_a_socket(base_url: str) -> tuple[float, float]:
+def over_a_socket(base_url: str) -> Together:
     """All symbols through the ladder, the openai client and a socket."""
 
-    async def run() -> tuple[float, float]:
+    async def run() -> Together:
         client = OpenAIModelClient(base_url, None, "stub")
         try:
             ladder = _ladder(client)
@@ -137,13 +145,13 @@ def over_a_socket(base_url: str) -> tuple[float, float]:
     return asyncio.run(run())
 
 
-def bare_openai(base_url: str) -> tuple[float, float]:
+def bare_openai(base_url: str) -> Together:
     """The peer: the openai library as its documentation uses it, answers validated, no ladder."""
     from openai import AsyncOpenAI
 
     schema = {"name": "View", "strict": True, "schema": strict_schema(View)}
 
-    async def run() -> tuple[float, float]:
+    async def run() -> Together:
         async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as sdk:
 
             async def cycle() -> None:
@@ -160,18 +168,18 @@ def bare_openai(base_url: str) -> tuple[float, float]:
 def figures(_options: Options) -> list[Figure]:
     """CPU of one call, and how many times the ideal a hundred askers take."""
     ladder_ms, validate_ms = ladder_overhead_ms()
-    near_s, near_cpu_s = in_process()
+    near = in_process()
     with _server() as base_url:
-        far_s, far_cpu_s = over_a_socket(base_url)
-        bare_s, bare_cpu_s = bare_openai(base_url)
+        far = over_a_socket(base_url)
+        bare = bare_openai(base_url)
 
-    def over_ideal(name: str, wall_s: float, cpu_s: float, bar: Bar | None = None) -> Figure:
-        return Figure(name, (wall_s / IDEAL_S,), "× ideal", bar, f"{SYMBOLS} × {CALLS} calls; {cpu_s:.2f} s CPU")
+    def over_ideal(name: str, found: Together, bar: Bar | None = None) -> Figure:
+        return Figure(name, found.over_ideal, "× ideal", bar, f"{SYMBOLS} × {CALLS} calls; {min(found.cpu_s):.2f} s CPU")
 
     return [
-        Figure("llm: validation of an answer", (validate_ms,), "ms CPU", note="limit of a call"),
-        Figure("llm: a call through the ladder", (ladder_ms,), "ms CPU", Bar(0.3), "in-process model, answers at once"),
-        over_ideal("llm: ladder, in-process model", near_s, near_cpu_s, Bar(1.3)),
-        over_ideal("llm: ladder, openai, socket", far_s, far_cpu_s, Bar(2.2)),
-        over_ideal("llm: peer, bare openai create, socket", bare_s, bare_cpu_s),
+        Figure("llm: validation of an answer", validate_ms, "ms CPU", note="limit of a call"),
+        Figure("llm: a call through the ladder", ladder_ms, "ms CPU", Bar(0.3), "in-process model, answers at once"),
+        over_ideal("llm: ladder, in-process model", near, Bar(1.3)),
+        over_ideal("llm: ladder, openai, socket", far, Bar(2.2)),
+        over_ideal("llm: bare openai library, socket", bare),
     ]

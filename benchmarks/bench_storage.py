@@ -15,16 +15,21 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+from sqlalchemy import Engine
+from sqlmodel import Session
+
 from autohedge.domain.ids import RunId
 from autohedge.domain.orders import OrderState
 from autohedge.domain.records import OrderEventRecord, OrderRecord
 from autohedge.operations.clock import SystemClock
 from autohedge.storage.database import open_database
 from autohedge.storage.ledger import RunInfo, RunKind, RunLedger, RunStatus
+from autohedge.storage.tables import OrderEventRow, OrderRow
 from benchmarks.figures import Figure, Options, ratio
 
 ROUNDS = 7
 COMMITS = 2_000
+MAPPED_COMMITS = 100
 RECORDS = 2
 
 BARE_SETTINGS = ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000")
@@ -52,19 +57,23 @@ def _records(number: int) -> tuple[OrderRecord, OrderEventRecord]:
     return order, OrderEventRecord("BTC/USDT", ts_ns, order_id, "accepted", OrderState.SUBMITTED, "")
 
 
-def _timed(commit: Callable[[int], None]) -> tuple[float, float]:
+def _timed(commit: Callable[[int], None], commits: int = COMMITS) -> tuple[float, float]:
     """(CPU, wall) microseconds per commit."""
     gc.collect()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    for number in range(COMMITS):
+    for number in range(commits):
         commit(number)
-    return (time.process_time() - cpu_s) / COMMITS * 1e6, (time.perf_counter() - wall_s) / COMMITS * 1e6
+    return (time.process_time() - cpu_s) / commits * 1e6, (time.perf_counter() - wall_s) / commits * 1e6
+
+
+def _started(engine: Engine, folder: Path) -> RunLedger:
+    about = RunInfo(RunId("bench"), RunKind.LIBRARY, {}, {}, "", ("BTC/USDT",), simulated=True, seed=None, version="")
+    return RunLedger.start(engine, folder / "run", about, SystemClock())
 
 
 def _ledger(folder: Path) -> tuple[float, float]:
     engine = open_database(folder / "autohedge.db")
-    about = RunInfo(RunId("bench"), RunKind.LIBRARY, {}, {}, "", ("BTC/USDT",), simulated=True, seed=None, version="")
-    ledger = RunLedger.start(engine, folder / "run", about, SystemClock())
+    ledger = _started(engine, folder)
     records = [_records(number) for number in range(COMMITS)]
 
     def commit(number: int) -> None:
@@ -105,15 +114,36 @@ def _bare(folder: Path, records: int) -> tuple[float, float]:
     return taken
 
 
+def _mapped(folder: Path) -> tuple[float, float]:
+    """The usual recipe: objects of the mapper, added and committed."""
+    engine = open_database(folder / "mapped.db")
+    ledger = _started(engine, folder)
+    records = [_records(number) for number in range(MAPPED_COMMITS)]
+    with Session(engine) as session:
+
+        def commit(number: int) -> None:
+            order, event = records[number]
+            session.add(OrderRow(run_id="bench", seq=2 * number + 1, **order._asdict()))
+            session.add(OrderEventRow(run_id="bench", seq=2 * number + 2, **event._asdict()))
+            session.commit()
+
+        taken = _timed(commit, MAPPED_COMMITS)
+    ledger.finish(RunStatus.FINISHED, {})
+    engine.dispose()
+    return taken
+
+
 def figures(_options: Options) -> list[Figure]:
     """Commits per second of each, taken in turn."""
     bare_one: list[tuple[float, float]] = []
     bare_two: list[tuple[float, float]] = []
+    mapped: list[tuple[float, float]] = []
     ledger: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         for measured, into in (
             (lambda folder: _bare(folder, 1), bare_one),
             (lambda folder: _bare(folder, RECORDS), bare_two),
+            (_mapped, mapped),
             (_ledger, ledger),
         ):
             with tempfile.TemporaryDirectory(prefix="autohedge-bench-") as folder:
@@ -121,8 +151,10 @@ def figures(_options: Options) -> list[Figure]:
     return [
         _commits("storage: SQLite, one row autocommitted", bare_one, "limit: WAL, ready values"),
         _commits("storage: SQLite, two rows a transaction", bare_two, "limit: WAL, ready values, the same tables"),
+        _commits("storage: SQLModel, two objects added and committed", mapped, "peer: the usual recipe, same database"),
         _commits("storage: ledger, two records a commit", ledger, "database and canonical stream"),
-        ratio("storage: CPU of a commit ÷ SQLite's", [cpu for cpu, _ in ledger], [cpu for cpu, _ in bare_two]),
+        ratio("storage: CPU of SQLModel's commit ÷ the ledger's", [cpu for cpu, _ in mapped], [cpu for cpu, _ in ledger]),
+        ratio("storage: CPU of the ledger's commit ÷ SQLite's", [cpu for cpu, _ in ledger], [cpu for cpu, _ in bare_two]),
     ]
 
 

@@ -162,7 +162,8 @@ async def test_a_rejected_order_is_counted_by_the_venues_reason() -> None:
 async def test_with_rebalance_on_a_crossing_order_goes_back_to_neutral() -> None:
     """Beyond rebalance_threshold (10 % of capital) the quotes give way to one market order that sells what is too much."""
     tape = Tape().quiet(1).top(30).quiet(20)
-    session, ledger = await played(tape, FixedDesk(), maker=CLOSE | {"initial_base": "9.99", "rebalance": True})
+    maker = CLOSE | {"spread_percentage": "0.02", "max_spread_bps": 500, "initial_base": "9.99", "rebalance": True}
+    session, ledger = await played(tape, FixedDesk(), maker=maker)
     crossing = [order for order in ledger.orders if order.kind == "market"]
     assert [(order.side, order.reason, order.size) for order in crossing] == [("sell", "rebalance", Decimal("9.99"))]
     taken = [fill for fill in ledger.fills if fill.client_order_id == crossing[0].client_order_id]

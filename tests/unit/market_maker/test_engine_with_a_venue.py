@@ -327,10 +327,19 @@ class CoreInMotion(RuleBasedStateMachine):
         verdict = self.risk.check(
             OrderRequest(order.client_order_id, order.side, order.price_ticks, order.size_lots),
             RiskContext(
-                self.now_ns, self.bid, self.ask, self.problem, self.inventory.base_atoms, self.inventory.quote_atoms, ratio,
-                loss, self.working, self.requests_last_min(), self.orders,
+                now_ns=self.now_ns,
+                best_bid_ticks=self.bid,
+                best_ask_ticks=self.ask,
+                market_problem=self.problem,
+                base_atoms=self.inventory.base_atoms,
+                quote_atoms=self.inventory.quote_atoms,
+                inventory_ratio=ratio,
+                daily_loss_hit=loss,
+                working=self.working,
+                requests_last_min=self.requests_last_min(),
+                used_order_ids=self.orders,
             ),
-        )  # fmt: skip
+        )
         assert verdict.allowed, verdict.first_failure
         self.check_placement(order)
         order.apply(OrderEvent.SUBMIT)

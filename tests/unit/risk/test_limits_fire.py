@@ -45,7 +45,16 @@ NOW = 1_700_000_000 * S
 def stopped_by(limits: dict[str, Any], *, price: int = 10_000, lots: int = 5_000, **changed: Any) -> list[str]:
     """The checks that refuse a buy of half a unit at 100.00 in a market of 99.99 to 100.01."""
     made = PreTradeRisk(RiskLimits(**limits), SizeRules.of(MarketMakingConfig(), INSTRUMENT), FeeRate.from_bps(Decimal(10)))
-    usual = RiskContext(NOW, 9_999, 10_001, "", 0, 10_000 * USDT, 0.5, (), "", 0, frozenset())
+    usual = RiskContext(
+        now_ns=NOW,
+        best_bid_ticks=9_999,
+        best_ask_ticks=10_001,
+        market_problem="",
+        base_atoms=0,
+        quote_atoms=10_000 * USDT,
+        inventory_ratio=0.5,
+        daily_loss_hit="",
+    )
     verdict = made.check(OrderRequest("new", BUY, price, lots), usual._replace(**changed))
     return [result.check for result in verdict.results if not result.passed]
 
