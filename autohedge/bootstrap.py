@@ -130,6 +130,19 @@ class Plan:
         """True when the market is invented and says so."""
         return any(feed.simulated for feed in self.feeds)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and probably not meant, one sentence each."""
+        found = list(self.settings.maker.warnings())
+        for feed in self.feeds:
+            config, instrument = lane_config(self.settings, feed.instrument), feed.instrument
+            smallest = config.total_capital * config.order_size_percentage / 2
+            if smallest < instrument.min_notional:
+                found.append(
+                    f"{instrument.symbol}: at low confidence an order is worth {smallest.normalize():f} {instrument.quote}, "
+                    f"below the venue's minimum of {instrument.min_notional:f}, and is then not placed (below_min_notional)"
+                )
+        return tuple(found)
+
     def start(self, *, on_progress: Callable[[Progress], None] | None = None, stop_at: StopPoint | None = None) -> Run:
         """Create the run's folder, ledger and session."""
         from autohedge.storage.database import open_database

@@ -206,7 +206,7 @@ class Lane:
         """The first price is known: the opening inventory gets its value."""
         instrument, inventory = self.instrument, self.inventory
         inventory.open_at(self.mark_half_ticks)
-        self._daily_loss.day_open_atoms = self.value_atoms()
+        self._daily_loss.day_open_atoms = self.equity_atoms()
         self.opening = OpeningRecord(
             symbol=self.symbol,
             ts_ns=self.now_ns,
@@ -216,8 +216,8 @@ class Lane:
             total_value=instrument.quote_amount(self.value_atoms()),
         )
         self._ledger.opening(self.opening)
-        self.drawdown.update(self.value_atoms())
-        self.combined.update(self.instrument, self.value_atoms())
+        self.drawdown.update(self.equity_atoms())
+        self.combined.update(self.instrument, self.equity_atoms())
         self._last_reconsider_ns = self.now_ns
 
     # --- value ----------------------------------------------------------------------------------------------------
@@ -233,8 +233,12 @@ class Lane:
         return self.instrument.tick_size * self.mark_half_ticks / 2
 
     def value_atoms(self) -> int:
-        """Base at the mark plus quote, in quote atoms."""
+        """Base at the mark plus quote, in quote atoms: what the books say."""
         return self.inventory.value_atoms(self.mark_half_ticks)
+
+    def equity_atoms(self) -> int:
+        """Base at the mid plus quote, in quote atoms: what risk looks at, because one odd trade must not halt anybody."""
+        return self.inventory.value_atoms(self.mid_half_ticks)
 
     # --- quotes ---------------------------------------------------------------------------------------------------
 
@@ -272,10 +276,10 @@ class Lane:
             counts.ask_up_ns += ts_ns - self._last_reconsider_ns
         self._last_reconsider_ns = ts_ns
         market = self._market_state(ts_ns)
-        value = self.value_atoms()
-        self.drawdown.update(value)
-        self.combined.update(self.instrument, value)
-        daily_loss = self._daily_loss.update(ts_ns, value)
+        equity_atoms = self.equity_atoms()
+        self.drawdown.update(equity_atoms)
+        self.combined.update(self.instrument, equity_atoms)
+        daily_loss = self._daily_loss.update(ts_ns, equity_atoms)
         ratio = 0.5
         blocked: dict[Side, str] = {}
         if not market.problem:
@@ -381,7 +385,7 @@ class Lane:
             inventory_target=self.config.inventory_target,
             exposure_frac=self.inventory.base_value_atoms(self.mid_half_ticks) / capital_atoms,
             max_exposure_frac=cap_frac,
-            pnl_frac=(self.value_atoms() - opening_atoms) / capital_atoms,
+            pnl_frac=(self.equity_atoms() - opening_atoms) / capital_atoms,
             drawdown_frac=self.drawdown.last_frac,
         )
 
@@ -423,5 +427,5 @@ class Lane:
         self._ledger.commit()
         if self.mid_half_ticks:
             self.attribution.close(self.mid_half_ticks)
-        self.drawdown.update(self.value_atoms())
-        self.combined.update(self.instrument, self.value_atoms())
+        self.drawdown.update(self.equity_atoms())
+        self.combined.update(self.instrument, self.equity_atoms())

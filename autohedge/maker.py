@@ -262,11 +262,14 @@ class MarketMaker:
             self._run, self._loop = plan.start(), asyncio.get_running_loop()
             self._close_csv()
             try:
-                return await self._run.drive()
-            finally:
+                self.summary = await self._run.drive()
+            except BaseException:
                 self.summary = self._run.summary()
+                raise
+            finally:
                 inventory = self.current_inventory
                 self._base, self._quote = inventory["base"], inventory["quote"]
+            return self.summary
         finally:
             self._running = False
 

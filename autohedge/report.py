@@ -164,7 +164,7 @@ def why_no_fills(lane: Lane) -> str:
     """Why a symbol had no fill, in one sentence; never left to be guessed."""
     counts, orders = lane.counts, lane.order_desk.counts
     if orders.placed == 0:
-        reasons = sorted(counts.withheld_by.items(), key=lambda item: -item[1]) or sorted(orders.denied_by.items())
+        reasons = sorted((counts.withheld_by | orders.denied_by).items(), key=lambda item: -item[1])
         told = ", ".join(f"{reason} ({count} times)" for reason, count in reasons[:3]) or "the market never could be quoted"
         return f"no order was placed: {told}"
     if orders.rejected and orders.rejected == orders.placed:

@@ -18,7 +18,7 @@ REPORT = "import psutil; print(psutil.Process().memory_info().rss / 1e6)"
 
 EMPTY = f"{REPORT}"
 IMPORT = f"import autohedge\n{REPORT}"
-LIBRARIES = f"import langgraph.graph, langsmith, sqlmodel, openai, pydantic, typer, rich, alembic, loguru, orjson\n{REPORT}"
+LIBRARIES = f"import langgraph.graph, langsmith, sqlmodel, pydantic, tenacity, loguru, orjson\n{REPORT}"
 DEFAULT_RUN = f"""
 import sys
 from autohedge import AutoHedge
@@ -66,7 +66,7 @@ def figures(_options: Options) -> list[Figure]:
     return [
         figure("memory: empty Python", EMPTY, "limit; psutil included, as in all of these"),
         figure("memory: import autohedge", IMPORT),
-        figure("memory: libraries of desk and ledger", LIBRARIES, "limit of any run: LangGraph, openai, SQLModel …"),
+        figure("memory: libraries of desk and ledger", LIBRARIES, "limit of any run: LangGraph, SQLModel, pydantic …"),
         figure("memory: after a default run", DEFAULT_RUN, "simulated market, 10 cycles, rules"),
         figure("memory: 100 symbols, asked once", MANY_SYMBOLS, "in-process model, all agents, records"),
     ]

@@ -37,6 +37,9 @@ WORKING: dict[str, Any] = {
 }
 """Quotes at the best prices, replaced as the market moves: nothing but the exposure holds them back."""
 
+RESTLESS: dict[str, Any] = {**WORKING, "maker": {**WORKING["maker"], "min_requote_ms": 10}}
+"""The same, and the quotes are reconsidered ten times as often as by default."""
+
 TOP = 15
 
 
@@ -92,8 +95,9 @@ def _session(folder: Path, changes: dict[str, Any], profile: cProfile.Profile | 
 def _told(summary: dict[str, Any]) -> str:
     (lane,) = summary["per_symbol"].values()
     up = lane["quote_uptime_frac"]
+    market = f"{summary['events']:,} rows in {summary['messages']:,} messages"
     orders = f"{summary['orders']['placed']:,} orders, {summary['fills']:,} fills"
-    return f"{orders}, bid up {up['bid']:.0%} and ask {up['ask']:.0%} of the time"
+    return f"{market}; {orders}, bid up {up['bid']:.0%} and ask {up['ask']:.0%} of the time"
 
 
 def _parsed(folder: Path) -> Pass:
@@ -151,26 +155,27 @@ def _least(folder: Path) -> Pass:
 def figures(options: Options) -> list[Figure]:
     """Rows per second of each, taken in turn, and their ratios."""
     folder = options.recorded_session()
-    least, parsed, working, default = [], [], [], []
+    least, parsed, working, restless, default = [], [], [], [], []
     _session(folder, WORKING)  # loads what is loaded late
     for _ in range(ROUNDS):
         least.append(_least(folder))
         parsed.append(_parsed(folder))
         working.append(_session(folder, WORKING))
+        restless.append(_session(folder, RESTLESS))
         default.append(_session(folder, {}))
     if options.profile:
         _print_profile(folder)
-    rows = working[0].rows
     return [
         _speed("session: least Python loop", least, "limit: JSON, two dictionaries of floats, no checks, orders or records"),
         _speed("session: feed only", parsed, "limit: gunzip, parse, exact ticks and lots"),
         _speed(
             "session: quotes working, full records",
             working,
-            f"{rows:,} rows, touch=join, latency 5 ms; {working[0].told}",
+            f"touch=join, latency 5 ms; {working[0].told}",
             Bar(EXPECTED_ROWS_PER_S, at_least=True),
         ),
         Figure("session: the same by wall time", tuple(each.rows / each.wall_s for each in working), "rows/s"),
+        _speed("session: reconsidered every 10 ms", restless, restless[0].told),
         _speed("session: defaults, full records", default, default[0].told, Bar(EXPECTED_ROWS_PER_S, at_least=True)),
         ratio("session: CPU ÷ feed only", [each.cpu_s for each in working], [each.cpu_s for each in parsed]),
         ratio("session: CPU ÷ least Python loop", [each.cpu_s for each in working], [each.cpu_s for each in least]),

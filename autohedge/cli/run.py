@@ -30,7 +30,7 @@ async def _drive(plan: Plan, as_json: bool) -> int:
     from autohedge.errors import AutoHedgeError
     from autohedge.operations.heap import settle_heap
 
-    for warning in plan.settings.maker.warnings():
+    for warning in plan.warnings():
         print(f"autohedge: note: {warning}", file=sys.stderr)
     failure: AutoHedgeError | None = None
     with LiveProgress(plan) as progress:

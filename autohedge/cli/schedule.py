@@ -81,7 +81,7 @@ async def _drive(plan: Plan, as_json: bool) -> int:
     from autohedge.operations.scheduler import CycleScheduler
     from autohedge.storage.database import open_database
 
-    for warning in plan.settings.maker.warnings():
+    for warning in plan.warnings():
         _say(f"note: {warning}")
     run = plan.start()
     settle_heap()

@@ -52,7 +52,7 @@ async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_
     from autohedge_api.app import create_app
     from autohedge_api.server import ApiServer
 
-    for warning in plan.settings.maker.warnings():
+    for warning in plan.warnings():
         print(f"autohedge: note: {warning}", file=sys.stderr)
     run = plan.start()
     settle_heap()

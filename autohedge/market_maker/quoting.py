@@ -165,11 +165,12 @@ def _touch_prices(
 ) -> tuple[int, int, float]:
     """Join or improve the best prices; whole-tick steps away for the multiplier, both the same way for the shift.
 
-    In a one-tick market a shift below full strength is less than a tick and moves nothing; at full strength it is at least one.
+    A doubled spread steps back by at least a tick, so that a maker without a mandate leaves the touch. In a one-tick market a
+    shift below full strength is less than a tick and moves nothing; at full strength it is at least one.
     """
     market_half = (best_ask_ticks - best_bid_ticks) / 2.0
     improve = 1 if rules.touch is Touch.IMPROVE and best_ask_ticks - best_bid_ticks > 2 else 0
-    back = int((spread_multiplier - 1.0) * market_half)
+    back = int((spread_multiplier - 1.0) * max(market_half, 1.0))
     steps = int(shift * market_half)
     if steps == 0 and abs(shift) >= 1.0:
         steps = 1 if shift > 0 else -1

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from autohedge.errors import AutoHedgeError, ConfigError, StorageError
@@ -84,11 +84,13 @@ def _prepare_file(path: Path, create: bool) -> None:
 
 
 def _engine(url: URL) -> Engine:
+    is_sqlite = url.get_backend_name() == "sqlite"
     try:
-        engine = create_engine(url)
+        # a file is opened in a millisecond; a pool would only keep connections that nobody closes
+        engine = create_engine(url, poolclass=NullPool) if is_sqlite else create_engine(url)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{url.drivername} needs the package {error.name}, which is not installed; install it") from error
-    if url.get_backend_name() == "sqlite":
+    if is_sqlite:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin)
     return engine

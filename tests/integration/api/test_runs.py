@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ async def test_a_run_that_is_not_there_is_404_and_a_beginning_of_an_id_is_no_id(
 async def test_a_ledger_that_cannot_be_read_is_503_and_the_live_summary_still_there(tmp_path: Path) -> None:
     earlier = await earlier_run(tmp_path)
     async with served(tmp_path, desk=GatedDesk()) as it:
-        with sqlite3.connect(it.run.database) as database:
+        with closing(sqlite3.connect(it.run.database)) as database, database:
             database.execute("UPDATE runs SET symbols_json = 'not json' WHERE run_id = ?", (earlier,))
         database.close()
         broken = await it.http.get(f"/runs/{earlier}")
