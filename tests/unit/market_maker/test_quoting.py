@@ -214,7 +214,7 @@ def test_the_mandate_steps_back_from_the_touch_in_parts_of_the_markets_own_sprea
     assert touch(Touch.JOIN, (100, 110), mandate=obeys(1.3)) == (99, 111)
     assert touch(Touch.JOIN, (100, 101), mandate=obeys(2.9)) == (99, 102)
     assert touch(Touch.JOIN, (100, 101), mandate=obeys(1.9)) == (100, 101)
-    assert touch(Touch.JOIN, (100, 101), mandate=obeys(3.0)) == (99, 102)
+    assert touch(Touch.JOIN, (100, 101), mandate=obeys(3.0)) == (98, 103)
 
 
 def test_the_shift_moves_both_touch_quotes_the_same_way_in_whole_ticks() -> None:
