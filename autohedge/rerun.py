@@ -9,13 +9,16 @@ is written.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from autohedge.bootstrap import Opening, instruments_of, prepare
+from autohedge.domain.market_data import MarketEvent
 from autohedge.domain.records import CycleOutcome, CycleRequest, OpeningRecord
-from autohedge.errors import AutoHedgeError, ConfigError
+from autohedge.errors import AutoHedgeError, ConfigError, MarketDataError
 from autohedge.market.recordings import fingerprint
+from autohedge.ports import MarketFeed
 from autohedge.session import StopPoint, TradingSession
 from autohedge.settings import Settings, validated
 from autohedge.storage.database import open_database
@@ -44,6 +47,28 @@ class RecordedDesk:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+
+class CutFeed:
+    """A feed that fails where the recorded run's did, although the recording can be read again by now."""
+
+    def __init__(self, feed: MarketFeed, messages: int, failure: str) -> None:
+        self.instrument = feed.instrument
+        self.simulated = feed.simulated
+        self.description = feed.description
+        self.report = feed.report
+        self._feed, self._messages, self._failure = feed, messages, failure
+
+    async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
+        """The first messages, then the failure."""
+        left = self._messages
+        async for batch in self._feed.batches():
+            if len(batch) >= left:
+                yield batch[:left]
+                break
+            yield batch
+            left -= len(batch)
+        raise MarketDataError(self._failure)
 
 
 class RerunResult(NamedTuple):
@@ -84,14 +109,19 @@ async def rerun(out_dir: Path, run: str) -> RerunResult:
         openings=_openings(settings, opened),
         open_end=recorded.kind.value in ("serve", "schedule"),
     )
+    failures = _feed_failures(recorded)
+    plan.feeds = tuple(
+        CutFeed(feed, *failures[feed.instrument.symbol]) if feed.instrument.symbol in failures else feed for feed in plan.feeds
+    )
     ledger = StreamLedger()
     session = plan.session(ledger, stop_at=_stop_point(recorded))
     desk.session = session
     try:
         await session.run(plan.cycles)
     except AutoHedgeError:
-        if recorded.status is not RunStatus.FAILED:
-            raise  # a failed run may well fail again in the same place; what both did until then is compared
+        # a run that failed fails again in the same place, and what both did until then is compared
+        if recorded.status is not RunStatus.FAILED and not failures:
+            raise
     if recorded.summary:
         # a stop point also stands for the planned end of a driven session, and for a failure
         session.interrupted = recorded.summary["interrupted"]
@@ -108,13 +138,23 @@ def _has_an_end(recorded: RecordedRun) -> bool:
     return bool(recorded.summary.get("drained", True))
 
 
+def _feed_failures(recorded: RecordedRun) -> dict[str, tuple[int, str]]:
+    """By symbol, after how many messages its feed failed, and with what words."""
+    lanes = (recorded.summary or {}).get("per_symbol", {})
+    return {
+        symbol: (lane["messages"], lane["data_quality"]["feed_failure"])
+        for symbol, lane in lanes.items()
+        if lane["data_quality"].get("feed_failure")
+    }
+
+
 def _stop_point(recorded: RecordedRun) -> StopPoint | None:
     """Where an interrupted, driven or failed session ended; None for one that ran to its planned end or has no end."""
     summary = recorded.summary
     if not summary or not _has_an_end(recorded):
         return None
-    driven = recorded.kind.value in ("serve", "schedule")
-    if not (summary["interrupted"] or driven or recorded.status is RunStatus.FAILED):
+    cut_off = recorded.status is RunStatus.FAILED or recorded.kind.value in ("serve", "schedule")
+    if not (summary["interrupted"] or (cut_off and not _feed_failures(recorded))):
         return None
     return StopPoint(messages=summary["messages"], cycles=summary["cycles"])
 

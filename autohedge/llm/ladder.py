@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -263,7 +264,8 @@ async def _asked(client: ModelClient, request: ModelRequest, role: str) -> tuple
         return None, _Fault(FailureClass.TIMEOUT, Handling.RETRY, "the model client ran out of time")
     except Exception as error:
         # a client of someone else's making may raise anything, and a decision is due all the same; nothing of it is hidden
-        logger.opt(exception=True).error("{}: the model client broke", role)
+        trace = "".join(traceback.format_exception(error))  # as text: a logger that shows variables would show keys
+        logger.error("{}: the model client broke\n{}", role, trace)
         return None, _Fault(FailureClass.INTERNAL, Handling.RULE, printable(f"{type(error).__name__}: {error}", _DETAIL_CHARS))
 
 

@@ -17,6 +17,7 @@ from autohedge.market.raw import RawRecordingFeed
 from autohedge.rerun import rerun
 from autohedge.session import Progress
 from autohedge.settings import Settings, build_settings
+from autohedge.simulation.feed import SimulatedFeed
 from autohedge.storage.stream import Divergence
 
 MAKER = {"min_profit_threshold": "none"}
@@ -32,6 +33,22 @@ async def run_and_finish(run: Run, status: str | None = None) -> dict[str, Any]:
     return await run.finish(status)
 
 
+def stopped_at(messages: int, settings: Settings) -> Run:
+    """A started run that is asked to stop once it has seen so many messages."""
+    started: list[Run] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.messages >= messages:
+            started[0].session.request_stop()
+
+    started.append(prepare(settings).start(on_progress=watch))
+    return started[0]
+
+
+def files_below(folder: Path, but: str = "autohedge.db") -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and but not in path.name}
+
+
 @pytest.fixture(scope="module")
 def cut_recording(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 8,000 lines of the recorded session."""
@@ -45,24 +62,16 @@ async def test_a_finished_run_of_several_symbols_is_equal(tmp_path: Path) -> Non
     """Byte for byte, and the ledger is only read."""
     settings = settings_in(tmp_path, desk={"cycles": 4}).model_copy(update={"symbols": ("BTC/USDT", "ETH/USDT")})
     summary = await run_and_finish(prepare(settings).start())
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "autohedge.db" not in path.name}
+    before = files_below(tmp_path)
     result = await rerun(tmp_path, summary["run_id"])
     assert result.difference is None and result.equal and not result.cut_short and result.lines > 50
-    assert {path: path.read_bytes() for path in before} == before
-    assert not [path for path in tmp_path.rglob("*.jsonl") if path not in before]
+    assert files_below(tmp_path) == before
 
 
 @pytest.mark.parametrize("messages", [1, 40, 333, 1_000])
 async def test_an_interrupted_run_is_equal_up_to_where_it_was_stopped(tmp_path: Path, messages: int) -> None:
     """request_stop after any number of messages, as a signal handler does it: the replay stops at the same event."""
-    run: Run | None = None
-
-    def watch(progress: Progress) -> None:
-        if run is not None and progress.messages >= messages:
-            run.session.request_stop()
-
-    run = prepare(settings_in(tmp_path, desk={"cycles": 50})).start(on_progress=watch)
-    summary = await run_and_finish(run)
+    summary = await run_and_finish(stopped_at(messages, settings_in(tmp_path, desk={"cycles": 50})))
     assert summary["interrupted"] is True
     result = await rerun(tmp_path, summary["run_id"])
     assert result.equal and not result.cut_short, result.difference
@@ -165,6 +174,30 @@ async def test_a_run_whose_feed_failed_is_equal_up_to_there(
     assert result.equal and not result.cut_short, result.difference
 
 
+async def test_a_feed_that_failed_among_others_is_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One symbol's market breaks off, the others go on to their end: the replay breaks it off at the same message."""
+    symbols = ("AAA/USDT", "BBB/USDT", "CCC/USDT")
+    settings = settings_in(tmp_path, desk={"cycles": 4}).model_copy(update={"symbols": symbols})
+    run = prepare(settings).start()
+    batches = SimulatedFeed.batches
+
+    async def torn(self: SimulatedFeed) -> Any:
+        async for batch in batches(self):
+            yield batch
+            if self.instrument.symbol == "BBB/USDT":
+                raise MarketDataError("the wire was cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SimulatedFeed, "batches", torn)
+        run.session._cursors[1]._batches = run.plan.feeds[1].batches()
+        with pytest.raises(MarketDataError, match="the wire was cut"):
+            await run.drive()
+    result = await rerun(tmp_path, run.run_id)
+    assert result.run.summary is not None
+    assert result.run.summary["per_symbol"]["BBB/USDT"]["data_quality"]["feed_failure"] == "the wire was cut"
+    assert result.equal and not result.cut_short, result.difference
+
+
 async def test_a_run_whose_ledger_failed_agrees_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk: the record stops without an end, is an exact beginning, and nothing claims that it was drained."""
     run = prepare(settings_in(tmp_path, desk={"cycles": 9})).start()
@@ -216,7 +249,7 @@ async def test_a_changed_recording_is_refused_and_a_moved_ledger_is_not(tmp_path
     assert (await rerun(moved, summary["run_id"])).equal
     file = mine / "btcusdt.jsonl"
     file.write_bytes(file.read_bytes()[:-200] + b"\n")
-    with pytest.raises(ConfigError, match="is not what run .* read"):
+    with pytest.raises(ConfigError, match=r"is not what run .* read"):
         await rerun(moved, summary["run_id"])
     shutil.rmtree(mine)
     with pytest.raises(MarketDataError, match="no such file"):
@@ -227,7 +260,7 @@ async def test_an_unknown_run_is_refused_with_the_known_ones(tmp_path: Path) -> 
     """No ledger, no such id, an ambiguous beginning."""
     with pytest.raises(ConfigError, match="there is no ledger"):
         await rerun(tmp_path, "2026")
-    assert not list(tmp_path.iterdir())
+    assert not files_below(tmp_path)
     summaries = [await run_and_finish(prepare(settings_in(tmp_path, desk={"cycles": 1})).start()) for _ in range(2)]
     with pytest.raises(ConfigError, match=summaries[0]["run_id"]):
         await rerun(tmp_path, "nope")
@@ -243,15 +276,8 @@ async def test_stale_silence_in_the_middle_of_several_symbols_replays(
     settings = settings_in(tmp_path, limits=limits, desk={"cycles": 6, "every_s": 3}).model_copy(
         update={"symbols": ("AAA/USDT", "BBB/USDT", "CCC/USDT")}
     )
-    for at in (None, 37, 111, 320):
-        run: Run | None = None
-
-        def watch(progress: Progress, at: int | None = at) -> None:
-            if run is not None and at is not None and progress.messages >= at:
-                run.session.request_stop()
-
-        run = prepare(settings).start(on_progress=watch)
-        summary = await run_and_finish(run)
+    for at in (10**9, 37, 111, 320):
+        summary = await run_and_finish(stopped_at(at, settings))
         stale = sum(lane["withheld_by"].get("stale", 0) for lane in summary["per_symbol"].values())
         assert stale > 2
         result = await rerun(tmp_path, summary["run_id"])
