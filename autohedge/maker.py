@@ -232,16 +232,22 @@ class MarketMaker:
     # --- running --------------------------------------------------------------------------------------------------
 
     async def run(self) -> dict[str, Any]:
-        """`market_making_strategy` with SIGINT and SIGTERM draining it; returns the summary."""
+        """`market_making_strategy` with SIGINT and SIGTERM draining it; returns the summary.
+
+        Whoever handled the signals before does so again afterwards.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return await self.market_making_strategy()
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        for number in signals:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
             loop.add_signal_handler(number, self.stop)
         try:
             return await self.market_making_strategy()
         finally:
-            for number in signals:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
     async def market_making_strategy(self) -> dict[str, Any]:
         """Refresh → quote → risk check → place, replace, cancel → fills → log, until the market or the cycles end.

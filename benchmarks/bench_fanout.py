@@ -131,10 +131,10 @@ def figures(_options: Options) -> list[Figure]:
     return [
         Figure("fanout: 100 tasks that only wait", idle, "× ideal", note="limit: the event loop"),
         _over_ideal("fanout: 100 symbols, model in process", near, IN_PROCESS_EXPECTED, ideal),
-        Figure("fanout: the same, CPU", tuple(fan.cpu_s for fan in near), "s"),
+        Figure("fanout: CPU of all, model in process", tuple(fan.cpu_s for fan in near), "s"),
         Figure("fanout: bare openai library, socket", bare.over_ideal, "× ideal", note=f"peer: {peer}"),
         _over_ideal("fanout: 100 symbols, openai and socket", far, SOCKET_EXPECTED, ideal),
-        Figure("fanout: the same, CPU", tuple(fan.cpu_s for fan in far), "s"),
+        Figure("fanout: CPU of all, openai and socket", tuple(fan.cpu_s for fan in far), "s"),
     ]
 
 

@@ -38,14 +38,15 @@ def drained_by_signals(request_stop: Callable[[], None]) -> Iterator[Stop]:
         _say("draining: quotes are cancelled, the inventory is kept; once more stops at once")
         request_stop()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, on_signal, number)
     try:
         yield stop
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -177,8 +179,6 @@ def test_a_write_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     maker = MarketMaker(output_dir=tmp_path)
     maker.simulate_order("buy", 100, 1)
     before = maker.current_inventory
-    import os
-
     real = os.write
 
     def full(descriptor: int, data: bytes) -> int:
@@ -349,6 +349,22 @@ async def test_market_making_strategy_is_the_loop_without_signal_handlers(tmp_pa
     maker = MarketMaker(output_dir=tmp_path, **QUICK)
     summary = await maker.market_making_strategy()
     assert summary["cycles"] == 1 and summary["interrupted"] is False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_drains_a_running_maker_and_its_old_handler_comes_back(tmp_path: Path, number: signal.Signals) -> None:
+    """run() takes the signals for as long as it runs, and not longer."""
+    before = signal.getsignal(number)
+
+    async def look(request: CycleRequest) -> None:
+        if request.cycle_id.endswith("c0002"):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+
+    maker = watched(MarketMaker(output_dir=tmp_path, cycles=100, every="30s"), look)
+    summary = await maker.run()
+    assert summary["interrupted"] is True and summary["cycles"] <= 2
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize("from_thread", [False, True])

@@ -53,7 +53,8 @@ async def test_driven_cycle_by_cycle_it_is_the_same_session() -> None:
 async def test_a_cycle_has_its_own_task_or_the_sessions() -> None:
     """`task` is for one cycle alone."""
     desk = FixedDesk()
-    session = session_of(settings_of(desk={"task": "the session's", "every_s": 2}), sim_feed(market().events), MemoryLedger(), desk)
+    settings = settings_of(desk={"task": "the session's", "every_s": 2})
+    session = session_of(settings, sim_feed(market().events), MemoryLedger(), desk)
     for task in (None, "this time only", None):
         await session.cycle(task)
     assert [request.task for request in desk.requests] == ["the session's", "this time only", "the session's"]
