@@ -140,17 +140,20 @@ def lane(**counts: Any) -> Any:
         ({}, "no order was placed: the market never could be quoted"),
         (
             {"withheld_by": {"stale": 2, "gap": 9}, "denied_by": {"notional": 1}},
-            "no order was placed: gap (9 times), stale (2 times)",
+            "no order was placed: gap (9 times), stale (2 times), notional (1 times)",
         ),
         ({"denied_by": {"notional": 4}}, "no order was placed: notional (4 times)"),
-        ({"placed": 3, "rejected": 3, "rejected_by": {"self_trade": 1, "min_qty": 2}}, "the venue rejected every order: min_qty, self_trade"),
+        (
+            {"placed": 3, "rejected": 3, "rejected_by": {"self_trade": 1, "min_qty": 2}},
+            "the venue rejected every order: min_qty, self_trade",
+        ),
         (
             {"placed": 3, "quoted": 4, "quote_distance_bps_sum": 80.0, "market_spread_ticks_sum": 4},
             "quotes rest 20 bps from a 1-tick market and no trade reached them; a smaller spread_percentage, "
             "min_profit_threshold=none or touch=join quotes closer",
         ),
     ],
-)  # fmt: skip
+)
 def test_why_nothing_was_filled_is_one_sentence(counts: dict[str, Any], said: str) -> None:
     """Never left to be guessed."""
     assert why_no_fills(lane(**counts)) == said
@@ -164,7 +167,7 @@ async def test_a_run_without_fills_says_how_far_its_quotes_were() -> None:
     await session.run(None)
     await session.close()
     parts = summarise(session, run_id="r", market="m", files={})["per_symbol"]["BTC/USDT"]
-    assert parts["fills"] == 0 and parts["why_no_fills"].startswith("quotes rest 6 bps from a 2-tick market")
+    assert parts["fills"] == 0 and parts["why_no_fills"].startswith("quotes rest 5 bps from a 2-tick market")
 
 
 async def test_decisions_are_grouped_by_agent_source_and_reason() -> None:

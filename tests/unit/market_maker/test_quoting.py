@@ -209,7 +209,7 @@ def test_improve_steps_in_by_a_tick_where_both_sides_can(best: tuple[int, int], 
 
 
 def test_the_mandate_steps_back_from_the_touch_in_parts_of_the_markets_own_spread() -> None:
-    """Half the market's spread is 5: a multiplier of 2 steps back by it, 1.3 by one tick; in a one-tick market 2 is one tick."""
+    """Half the market's spread is 5: a multiplier of 2 steps back by it, 1.3 by one tick; one tick is the least half."""
     assert touch(Touch.JOIN, (100, 110), mandate=obeys(2.0)) == (95, 115)
     assert touch(Touch.JOIN, (100, 110), mandate=obeys(1.3)) == (99, 111)
     assert touch(Touch.JOIN, (100, 101), mandate=obeys(2.9)) == (99, 102)
