@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 SECRETS = ("OPENAI_API_KEY", "AUTOHEDGE_API_KEY")
 """Environment variables whose values are never shown."""
-MAX_CHARS = 500
-MAX_CRITICAL_CHARS = 5_000
-"""A defect is told with its trace, which the log's caller has put into the message."""
+MAX_CHARS = {"ERROR": 2_000, "CRITICAL": 5_000}
+"""By level, longest line; 500 for the others. What went wrong in the program is told with its trace, whose end matters most."""
 
 
 def log_to_stderr(environ: Mapping[str, str] = os.environ) -> None:
@@ -49,7 +48,7 @@ def line_of(message: Message, secrets: list[str]) -> str:
         text += f" ({error.type.__name__}{place})"
     for secret in secrets:
         text = text.replace(secret, "***")
-    limit = MAX_CRITICAL_CHARS if record["level"].name == "CRITICAL" else MAX_CHARS
+    limit = MAX_CHARS.get(record["level"].name, 500)
     if len(text) > limit:
-        text = text[: limit - 1] + "…"
+        text = f"{text[: limit // 4]} … {text[3 + limit // 4 - limit :]}"
     return f"autohedge: {record['level'].name.lower()}: {text}\n"

@@ -280,10 +280,11 @@ def _booked(path: Path, before: RebuiltInventory, row: CsvRow) -> RebuiltInvento
 
 
 def _assets(path: Path, row: CsvRow) -> tuple[str, str]:
+    """Base and quote of the row's symbol. A bare ticker is its own base; its quote is then whatever else paid the fee."""
     base, slash, quote = row.symbol.partition("/")
-    if not (base and slash and quote):
-        raise StorageError(f"{path}, line {row.line}: expected a symbol BASE/QUOTE, found {row.symbol!r}")
-    return base, quote
+    if not base or (slash and not quote):
+        raise StorageError(f"{path}, line {row.line}: expected a symbol, BASE/QUOTE or a ticker, found {row.symbol!r}")
+    return base, quote or (row.fee_asset if row.fee_asset != base else "")
 
 
 def _cells(path: Path, number: int, line: bytes) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from loguru import logger
 
-from autohedge.cli.log import MAX_CHARS, log_to_stderr
+from autohedge.cli.log import log_to_stderr
 
 
 @pytest.fixture(autouse=True)
@@ -51,14 +51,15 @@ def test_keys_are_masked_wherever_they_turn_up(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "autohedge: warning: 401: key *** is wrong, *** too\n"
 
 
-def test_a_flood_is_cut_and_a_defect_keeps_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """500 characters are enough for a warning; a critical message brings its own trace, and that is let through."""
+def test_a_flood_is_cut_in_the_middle_and_a_defect_keeps_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """500 characters are enough for a warning; a trace, which its caller has put into the message, is let through."""
     log_to_stderr({})
-    logger.warning("x" * 2_000)
-    logger.critical("y" * 2_000)
+    logger.warning("begin " + "x" * 2_000 + " end")
+    logger.critical("y" * 4_900)
     short, long = capsys.readouterr().err.splitlines()
-    assert len(short) == len("autohedge: warning: ") + MAX_CHARS and short.endswith("…")
-    assert long == "autohedge: critical: " + "y" * 2_000
+    assert len(short) == len("autohedge: warning: ") + 500
+    assert short.startswith("autohedge: warning: begin xx") and " … " in short and short.endswith("x end")
+    assert long == "autohedge: critical: " + "y" * 4_900
 
 
 def test_standard_error_is_looked_up_at_each_message(
