@@ -56,7 +56,9 @@ class LiveProgress:
             self._live.update(
                 Text(
                     f"{self._label}  {clock_text(progress.market_ns)}  {progress.messages:,} messages  "
-                    f"{progress.cycles} cycles  {progress.orders:,} orders  {progress.fills:,} fills"
+                    f"{progress.cycles} cycles  {progress.orders:,} orders  {progress.fills:,} fills",
+                    no_wrap=True,
+                    overflow="ellipsis",
                 )
             )
 

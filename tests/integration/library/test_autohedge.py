@@ -227,6 +227,27 @@ def test_two_instances_share_nothing(tmp_path: Path) -> None:
     assert one.logs[0]["current_stock"] == "BTC/USDT" and two.logs[0]["current_stock"] == "ETH/USDT"
 
 
+def test_the_familiar_names_are_where_they_were() -> None:
+    """Users of the earlier AutoHedge import these from the top, and find these methods."""
+    import autohedge
+
+    names = ("AutoHedge", "TradingDirector", "QuantAnalyst", "RiskManager", "ExecutionAgent")
+    names += ("MarketMaker", "MarketMakingConfig", "MarketData")
+    for name in names:
+        assert isinstance(getattr(autohedge, name), type) and name in autohedge.__all__
+    for owner, method in (
+        (autohedge.TradingDirector, "generate_thesis"),
+        (autohedge.QuantAnalyst, "analyze"),
+        (autohedge.RiskManager, "assess_risk"),
+        (autohedge.ExecutionAgent, "generate_order"),
+        (autohedge.TradingDirector, "make_decision"),
+        (autohedge.MarketMaker, "market_making_strategy"),
+        (autohedge.MarketMaker, "simulate_order"),
+        (autohedge.MarketMaker, "calculate_order_size"),
+    ):
+        assert callable(getattr(owner, method))
+
+
 def test_nothing_is_frozen_at_import() -> None:
     """Defect: a clock read, or an id made, when the module is imported. Time that passes after the import is seen."""
     code = """

@@ -351,6 +351,23 @@ async def test_market_making_strategy_is_the_loop_without_signal_handlers(tmp_pa
     assert summary["cycles"] == 1 and summary["interrupted"] is False
 
 
+async def test_while_the_market_is_unknown_it_is_not_shown_and_no_size_is_made_up(tmp_path: Path) -> None:
+    """A book with a gap has no price: market_data is None and a size cannot be had; nothing is shown as zero."""
+    seen: list[Any] = []
+
+    def look(request: CycleRequest) -> None:
+        assert maker._run is not None
+        maker._run.session.lanes[0].book.clear()
+        seen.append(maker.market_data)
+        with pytest.raises(MarketDataError, match="no price is known"):
+            maker.calculate_order_size()
+
+    maker = watched(MarketMaker(output_dir=tmp_path, cycles=2, every="30s"), look)
+    summary = await maker.run()
+    assert seen == [None], "and a desk is not asked about it a second time"
+    assert Decimal(summary["final_value"]) == 10_000
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_drains_a_running_maker_and_its_old_handler_comes_back(tmp_path: Path, number: signal.Signals) -> None:
     """run() takes the signals for as long as it runs, and not longer."""

@@ -177,6 +177,7 @@ async def test_a_feed_that_fails_ends_its_own_symbol_at_once_and_the_run_at_the_
     assert ledger.of(B) == well.of(B)
     stopped = [each for each in ledger.quote_states if each.symbol == A and each.reason == "feed_failed"]
     assert len(stopped) == 2 and {each.ts_ns for each in stopped} == {short[-1].ts_init_ns}
+    assert [each.reason for each in ledger.quote_states if each.symbol == A][-2:] == ["feed_failed"] * 2
     assert not session.lanes[0].order_desk.working
     assert summarise(session, run_id="r", market="m", files={})["per_symbol"][A]["data_quality"]["feed_failure"] == (
         "AAA: the disk is gone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autohedge.domain.market_data import SELL
 from autohedge.domain.orders import OrderState
+from autohedge.domain.records import OrderRecord
 from autohedge.report import summarise_lane
 from tests.integration.session.rig import (
     MS,
@@ -80,19 +81,30 @@ async def test_the_desk_is_not_shown_a_market_that_is_stale() -> None:
     failed = [each for each in session.outcomes if each.outcome == "failed"]
     assert [(each.ts_ns - START_NS) / S for each in failed] == [20, 30]
     assert {each.reason for each in failed} == {"no tradable market: stale"}
+    pulled = next(at for at, each in enumerate(ledger.records) if getattr(each, "detail", "") == "stale")
+    assert pulled < ledger.records.index(ledger.mandates[2]), "the record has the cancel of 13 s before the cycle of 20 s"
     assert [each.mandate is None for each in ledger.mandates] == [False, False, True, True, False, False, False]
 
 
 async def test_a_lane_pulls_its_stale_quotes_while_another_lane_goes_on() -> None:
     """Silence in one market is noticed by the clock of the others, in order of time; the record has it in its place."""
     quiet_early = Tape().quiet(2)
-    goes_on = Tape().quiet(20)
+    goes_on = Tape()
+    for step in range(200):
+        goes_on.wait(100).top(6 if step % 2 else -6)
     ledger = MemoryLedger()
     feeds = {
         "AAA/USDT": sim_feed(quiet_early.events, "AAA/USDT"),
-        "BBB/USDT": sim_feed(goes_on.events, "BBB/USDT"),
+        "BBB/USDT": sim_feed(goes_on.events, "BBB/USDT", batch=1_000),
     }
-    session = session_of(settings_of("AAA/USDT", "BBB/USDT", desk={"every_s": 10}), feeds, ledger)
+    settings = settings_of(
+        "AAA/USDT",
+        "BBB/USDT",
+        maker={"quoting_model": "fixed_spread"},
+        desk={"every_s": 10},
+        limits={"max_requests_per_min": 10_000},
+    )
+    session = session_of(settings, feeds, ledger)
     await session.run(None)
     assert {order.state for order in session.lanes[0].order_desk.working.values()} == {OrderState.CANCELLING}
     await session.close()
@@ -100,5 +112,6 @@ async def test_a_lane_pulls_its_stale_quotes_while_another_lane_goes_on() -> Non
     assert {each.ts_ns for each in pulled if each.event == "cancelling"} == {START_NS + 7 * S}
     at = ledger.records.index(pulled[0])
     assert all(each.ts_ns <= START_NS + 7 * S for each in ledger.records[:at])
+    assert all(each.ts_ns >= START_NS + 7 * S for each in ledger.records[at:] if isinstance(each, OrderRecord))
     assert any(each.symbol == "BBB/USDT" for each in ledger.records[at:])
     assert not session.lanes[0].order_desk.working

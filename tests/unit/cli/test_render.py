@@ -105,6 +105,11 @@ def test_progress_goes_to_standard_error_and_only_to_a_terminal(
         progress.update(told)
     assert "simulated market  2024-01-01 00:01:00  1,234 messages  2 cycles  7 orders  1 fills" in screen.getvalue()
     assert capsys.readouterr().out == ""
+    narrow = io.StringIO()
+    monkeypatch.setattr(render, "Console", lambda **options: Console(file=narrow, force_terminal=True, width=40))
+    with LiveProgress(plan) as progress:
+        progress.update(told)
+    assert "…" in narrow.getvalue() and "fills" not in narrow.getvalue(), "one line, however narrow the terminal"
 
 
 def test_small_words() -> None:
