@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
 
+from autohedge.domain.records import MAX_TASK_CHARS
 from autohedge.errors import ApiError, ConfigError
 from autohedge.operations.clock import SystemClock
 
 if TYPE_CHECKING:
     import httpx
 
-MAX_TASK_CHARS = 4_000
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 API_KEY_HEADER = "X-API-Key"
 POLL_S = 0.2

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autohedge.domain.mandate import Envelope
 from autohedge.domain.numbers import Real, Whole
+from autohedge.domain.records import MAX_TASK_CHARS
 from autohedge.errors import ConfigError
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.risk.limits import RiskLimits
@@ -43,7 +44,7 @@ class DeskSettings(BaseModel):
     agent_deadline_s: Real | None = Field(default=None, gt=0, le=600)
     cycle_deadline_s: Real = Field(default=120.0, gt=0, le=3_600)
     require_llm_frac: Real | None = Field(default=None, ge=0, le=1)
-    task: str = Field(default=DEFAULT_TASK, min_length=1, max_length=4_000)
+    task: str = Field(default=DEFAULT_TASK, min_length=1, max_length=MAX_TASK_CHARS)
 
 
 class ModelSettings(BaseModel):

@@ -109,6 +109,9 @@ async def _drive(plan: Plan, as_json: bool) -> int:
                 await scheduler.run()
         except AutoHedgeError as error:
             failure = error
+        except BaseException as error:
+            await run.finish("failed", note=str(error) or type(error).__name__)
+            raise
         summary = await run.finish("failed" if failure else None, note=str(failure or ""))
     engine.dispose()
     if run.session.market_over:

@@ -71,8 +71,8 @@ async def _serve(plan: Plan, bound: socket.socket, api_key: str | None, allowed_
             await run.session.open()
             if stop.number is None:
                 await _until_stopped(server, run, api_key)
-        except AutoHedgeError as error:
-            await run.finish("failed", note=str(error))
+        except BaseException as error:
+            await run.finish("failed", note=str(error) or type(error).__name__)
             raise
         summary = await run.finish("failed" if jobs.halted else None, note=jobs.halted)
     _say(f"run {run.run_id}: cycles {jobs.cycles_done}, fills {summary['fills']}; see {summary['report']}")

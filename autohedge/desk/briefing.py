@@ -13,12 +13,12 @@ from math import inf
 from typing import Any
 
 from autohedge.desk.rules import known_news
+from autohedge.domain.records import MAX_TASK_CHARS
 from autohedge.domain.view import MarketView
 from autohedge.llm.catalog import Data, clean_text, data_block, data_line
 
 MAX_HEADLINES = 20
 MAX_HEADLINE_CHARS = 240
-MAX_TASK_CHARS = 2_000
 NS_PER_S = 1_000_000_000
 
 

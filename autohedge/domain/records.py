@@ -25,6 +25,9 @@ class DecisionSource(StrEnum):
     ABSTAINED = "abstained"
 
 
+MAX_TASK_CHARS = 2_000
+"""A task is put into every prompt, so it is short; a longer one is refused, never cut."""
+
 MODEL_DRIVEN = frozenset({DecisionSource.LLM, DecisionSource.REPAIRED})
 
 

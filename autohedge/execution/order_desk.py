@@ -180,15 +180,16 @@ class OrderDesk:
             self.take(outcomes)
 
     def take(self, outcomes: Sequence[VenueEvent]) -> None:
-        """Move orders along; a fill is booked by `on_fill` after the order has it."""
+        """Move orders along; a fill is booked by `on_fill` once the order has it, and told after that."""
         counts = self.counts
         for outcome in outcomes:
             order = self.orders[outcome.client_order_id]
             if isinstance(outcome, OrderFilled):
                 order.fill(outcome.size_lots)
                 whole = order.state is OrderState.FILLED
-                self._record_event(outcome.ts_ns, order, "filled" if whole else "partially_filled", "")
+                # the books first: a fill that they refuse is not told as having happened
                 self._on_fill(order, outcome)
+                self._record_event(outcome.ts_ns, order, "filled" if whole else "partially_filled", "")
             elif isinstance(outcome, OrderAccepted):
                 order.apply(OrderEvent.ACCEPT)
                 self._record_event(outcome.ts_ns, order, "accepted", "")

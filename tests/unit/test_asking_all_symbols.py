@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from autohedge.bootstrap import prepare
+from autohedge.bootstrap import Run, prepare
 from autohedge.domain.records import CycleOutcome, CycleRequest, DecisionSource
 from autohedge.errors import InvariantBroken
 from autohedge.session import TradingSession
@@ -58,12 +58,17 @@ class WaitingDesk:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[WaitingDesk], TradingSession]:
+async def opened(tmp_path: Path) -> AsyncIterator[Callable[[WaitingDesk], TradingSession]]:
+    runs: list[Run] = []
+
     def made(desk: WaitingDesk) -> TradingSession:
         settings = build_settings({"symbols": SYMBOLS, "out_dir": tmp_path})
-        return prepare(settings, desk=desk).start().session
+        runs.append(prepare(settings, desk=desk).start())
+        return runs[-1].session
 
-    return made
+    yield made
+    for run in runs:
+        await run.finish()
 
 
 async def test_the_symbols_are_asked_at_once_each_a_turn_after_the_one_before(
