@@ -32,6 +32,11 @@ class AppendFile:
         self.path = path
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
     def append(self, data: bytes) -> None:
         """Write all of `data`; `StorageError`, with the file as it was before, if that fails."""
         try:

@@ -42,6 +42,8 @@ COLUMNS = (
 _AMOUNTS = ("price", "amount", "base_inventory", "quote_inventory", "total_value", "fee")
 _TEXTS = ("order_id", "fee_asset", "mandate_id", "decision_source", "reason", "symbol")
 START, BUY, SELL = "START", "BUY", "SELL"
+ROTATE_BYTES = 64 * 1024 * 1024
+"""Some 400,000 rows; what a spreadsheet still opens."""
 
 NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,14 +120,23 @@ def csv_name(symbols: Iterable[str], run_id: str) -> str:
 
 
 class CsvWriter:
-    """Writes the log of one run. A row is made first and appended when the database has it; then it survives a kill."""
+    """Writes the log of one run. A row is made first and appended when the database has it; then it survives a kill.
 
-    __slots__ = ("_file", "_simulated")
+    A file that has reached `rotate_bytes` is left as it is and the log goes on in the next part (`….part002.csv`), which
+    begins with a START row of every symbol. So each part alone rebuilds the inventory, and nothing is ever moved or deleted.
+    """
 
-    def __init__(self, path: Path, *, simulated: bool) -> None:
+    __slots__ = ("_file", "_inventories", "_made", "_part", "_rotate_bytes", "_simulated", "path")
+
+    def __init__(self, path: Path, *, simulated: bool, rotate_bytes: int = ROTATE_BYTES) -> None:
         """Create the file with its header; `ConfigError` if it exists or cannot be created."""
+        self.path = path
         self._file = AppendFile(path)
         self._simulated = "true" if simulated else "false"
+        self._rotate_bytes = rotate_bytes
+        self._part = 1
+        self._inventories: dict[str, OpeningRecord] = {}
+        self._made: OpeningRecord | None = None
         try:
             self._file.append(_line(COLUMNS))
         except StorageError:
@@ -134,6 +145,10 @@ class CsvWriter:
 
     def opening_line(self, record: OpeningRecord) -> bytes:
         """The START row of a symbol."""
+        self._made = record
+        return self._start_row(record)
+
+    def _start_row(self, record: OpeningRecord) -> bytes:
         inventory = (plain(record.base), plain(record.quote), plain(record.total_value))
         cells = (START, plain(record.price), "0", *inventory, "", "0", "", "", "", "", protected(record.symbol))
         return self._row(record.ts_ns, cells)
@@ -155,14 +170,32 @@ class CsvWriter:
             protected(record.reason),
             protected(record.symbol),
         )
+        after = (record.base_after, record.quote_after, record.total_value)
+        self._made = OpeningRecord(record.symbol, record.ts_ns, record.price, *after)
         return self._row(record.ts_ns, cells)
 
     def _row(self, ts_ns: int, cells: tuple[str, ...]) -> bytes:
         return _line((timestamp(ts_ns), *cells, self._simulated))
 
     def append(self, line: bytes) -> None:
-        """Write a row; `StorageError`, with the file as it was, if that fails."""
+        """Write the row that was made last; `StorageError`, with the file as it was, if that fails."""
+        if self._file.size >= self._rotate_bytes:
+            self._rotate()
         self._file.append(line)
+        if self._made is not None:
+            self._inventories[self._made.symbol] = self._made
+
+    def _rotate(self) -> None:
+        """Go on in a new part that begins where this one ends."""
+        self._part += 1
+        part = AppendFile(self.path.with_name(f"{self.path.stem}.part{self._part:03d}{self.path.suffix}"))
+        try:
+            part.append(b"".join([_line(COLUMNS), *map(self._start_row, self._inventories.values())]))
+        except StorageError:
+            part.discard()
+            raise
+        self._file.close()
+        self._file = part
 
     def close(self) -> None:
         """Release the file; may be called twice."""

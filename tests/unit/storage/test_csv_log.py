@@ -148,6 +148,36 @@ def test_any_reason_stays_in_one_line_and_one_cell(reason: str) -> None:
     assert next(csv.reader(buffer.getvalue().splitlines(), strict=True)) == ["a", cell, "b"]
 
 
+def test_a_long_log_goes_on_in_parts_that_each_rebuild_the_inventory(tmp_path: Path) -> None:
+    """Parts are named in order, lose no row, begin with every symbol's inventory, and nothing is moved or deleted."""
+    log = CsvWriter(tmp_path / "trades.csv", simulated=False, rotate_bytes=1_000)
+    other = OPENING._replace(symbol="ETH/USDT", quote=Decimal(77))
+    for opening in (OPENING, other):
+        log.append(log.opening_line(opening))
+    base, quote = Decimal(0), Decimal(10_000)
+    for number in range(40):
+        base, quote = base + BUY.size, quote - BUY.price * BUY.size - 1
+        fill = BUY._replace(
+            client_order_id=f"o{number}",
+            fee=Decimal(1),
+            fee_asset="USDT",
+            base_after=base,
+            quote_after=quote,
+            total_value=quote,
+        )
+        log.append(log.fill_line(fill))
+    log.close()
+    parts = [tmp_path / "trades.csv", *sorted(tmp_path.glob("trades.part*.csv"))]
+    assert [path.name for path in parts[1:3]] == ["trades.part002.csv", "trades.part003.csv"]
+    assert all(path.stat().st_size < 1_500 for path in parts)
+    rows = [row for path in parts for row in read_csv_log(path).rows if row.event_type != "START"]
+    assert [row.order_id for row in rows] == [f"o{number}" for number in range(40)]
+    for path in parts:
+        rebuilt = replay_csv(path).inventories
+        assert set(rebuilt) == {"BTC/USDT", "ETH/USDT"} and rebuilt["ETH/USDT"].quote == 77
+    assert (rebuilt["BTC/USDT"].base, rebuilt["BTC/USDT"].quote) == (base, quote)
+
+
 def test_an_existing_log_is_not_touched(written: Write) -> None:
     path = written(BUY)
     before = path.read_bytes()
