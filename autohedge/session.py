@@ -11,11 +11,13 @@ failure is raised when the last market is over, so that it is never lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from autohedge.desk.decisions import called_for_model, model_driven_share
 from autohedge.domain.market_data import MarketEvent
-from autohedge.domain.records import MODEL_DRIVEN, CycleOutcome, CycleRequest, DecisionSource
+from autohedge.domain.records import CycleOutcome, CycleRequest, DecisionRecord, DecisionSource
 from autohedge.errors import MarketDataError
 from autohedge.lane import Lane
 from autohedge.ports import Desk, Ledger
@@ -209,19 +211,17 @@ class TradingSession:
         """Market messages taken by all lanes."""
         return sum(lane.counts.messages for lane in self.lanes)
 
+    def decisions(self) -> Iterator[DecisionRecord]:
+        """Every decision so far, in order."""
+        return (decision for outcome in self.outcomes for decision in outcome.decisions)
+
     def decisions_by_source(self) -> dict[str, int]:
         """Decisions that called for a model, by where they came from; abstentions without a call are not among them."""
-        counts: dict[str, int] = {}
-        for outcome in self.outcomes:
-            for decision in outcome.decisions:
-                if decision.source is not DecisionSource.ABSTAINED:
-                    counts[decision.source.value] = counts.get(decision.source.value, 0) + 1
-        return counts
+        return dict(Counter(decision.source.value for decision in self.decisions() if called_for_model(decision)))
 
     def model_driven(self) -> tuple[int, int]:
         """(N, M): N of M decisions that called for a model were model-driven."""
-        counts = self.decisions_by_source()
-        return sum(counts.get(source.value, 0) for source in MODEL_DRIVEN), sum(counts.values())
+        return model_driven_share(self.decisions())
 
     # --- the loop -------------------------------------------------------------------------------------------------
 

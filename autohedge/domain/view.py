@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -82,11 +82,3 @@ class MarketView:
     pnl_frac: float
     drawdown_frac: float
     news: tuple[tuple[int, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; nanoseconds as strings, because they exceed 2^53."""
-        data = asdict(self)
-        data["as_of_ns"] = str(self.as_of_ns)
-        data["book"]["as_of_ns"] = str(self.book.as_of_ns)
-        data["news"] = [{"published_ns": str(at), "headline": text} for at, text in self.news]
-        return data
