@@ -1,0 +1,1 @@
+"""Backtests: the compiled loop, strategies on bars, metrics, search and tear sheets."""
