@@ -18,7 +18,7 @@ import orjson
 
 from autohedge import __version__
 from autohedge.domain.book import OrderBook
-from autohedge.domain.fees import FeeRate, FeeSchedule
+from autohedge.domain.fees import FeeSchedule
 from autohedge.domain.ids import IdFactory, RunId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.inventory import Inventory
@@ -207,15 +207,15 @@ class Plan:
         config = lane_config(settings, instrument)
         opening = self.openings[instrument.symbol]
         engine = QuoteEngine(config, instrument)
-        taker = FeeRate.from_bps(config.taker_fee_bps)
-        fees = FeeSchedule(engine.size_rules.maker_fee, taker, config.fee_asset is FeeAsset.RECEIVED)
+        sizes = engine.size_rules
+        fees = FeeSchedule(sizes.maker_fee, sizes.taker_fee, config.fee_asset is FeeAsset.RECEIVED)
         ids = IdFactory(instrument.symbol)
         book = OrderBook()
         return Lane(
             feed=feed,
             config=config,
             envelope=settings.envelope,
-            risk=PreTradeRisk(settings.limits, engine.size_rules, taker),
+            risk=PreTradeRisk(settings.limits, sizes),
             engine=engine,
             book=SyncedBook(book),
             statistics=RollingStatistics(instrument, config.depth_reference_quote),

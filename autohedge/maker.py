@@ -26,7 +26,7 @@ from autohedge.domain.records import FillRecord, OpeningRecord
 from autohedge.errors import ConfigError, MarketDataError, StorageError
 from autohedge.lane import Lane
 from autohedge.market_maker.config import BPS, MarketMakingConfig
-from autohedge.market_maker.sizing import SizeRules, WorkingTotals, order_size_lots
+from autohedge.market_maker.sizing import SizeRules, order_size_lots, totals_of
 from autohedge.operations.clock import SystemClock
 from autohedge.ports import Clock
 from autohedge.settings import build_settings, only_given, parse_duration_s
@@ -188,7 +188,7 @@ class MarketMaker:
             ticks,
             instrument.base_atoms_floor(inventory["base"]),
             instrument.quote_atoms_floor(inventory["quote"]),
-            WorkingTotals.of(tuple(self._lane.order_desk.working.values()) if self._lane is not None else (), rules),
+            totals_of(self._lane.order_desk.working.values() if self._lane is not None else (), rules.numbers),
         )
         return instrument.size(lots)
 

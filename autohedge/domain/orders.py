@@ -173,7 +173,7 @@ def next_state(state: OrderState, event: OrderEvent) -> OrderState:
 
 @dataclass(slots=True)
 class Order:
-    """One of our orders; owned and changed by one session only."""
+    """One of our orders; owned and changed by one session only. `level` is its place among the quotes of its side, 0 the best."""
 
     client_order_id: ClientOrderId
     side: Side
@@ -186,6 +186,7 @@ class Order:
     decision_source: str
     state: OrderState = OrderState.CREATED
     filled_lots: int = 0
+    level: int = 0
 
     @property
     def remaining_lots(self) -> int:

@@ -140,6 +140,7 @@ class OrderDesk:
             created_ns=ts_ns,
             mandate_id=values.mandate_id,
             decision_source=values.source,
+            level=intent.level,
         )
         request = OrderRequest(order.client_order_id, intent.side, intent.price_ticks, intent.size_lots)
         as_of_now = context._replace(
@@ -147,7 +148,7 @@ class OrderDesk:
             requests_last_min=self.requests_last_min(ts_ns),
             used_order_ids=self.orders,
         )
-        failure = self._risk.check(request, as_of_now).first_failure
+        failure = self._risk.first_failure(request, as_of_now)
         if failure is not None:
             order.apply(OrderEvent.DENY)
             self.counts.denied += 1

@@ -55,7 +55,7 @@ class ParquetRecordingFeed:
 
     def has_snapshot(self) -> bool:
         """Whether there is any book snapshot to begin from."""
-        pl = _polars()
+        pl = require_polars()
         return bool(_collected(self._rows.filter(pl.col("kind") == "S").head(1), self._file).height)
 
     async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
@@ -161,7 +161,8 @@ class ParquetRecordingFeed:
         return ticks, lots
 
 
-def _polars() -> Any:
+def require_polars() -> Any:
+    """The polars module. Raises `ConfigError` when it is not installed."""
     try:
         import polars
     except ImportError as error:
@@ -177,12 +178,12 @@ def _whole_e8(step: Decimal, name: str, symbol: str) -> int:
 
 
 def _scan(file: Path) -> polars.LazyFrame:
-    pl = _polars()
+    pl = require_polars()
     try:
         frame: polars.LazyFrame = pl.scan_parquet(file, glob=False)
         schema = frame.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise MarketDataError(f"{file}: cannot be read as Parquet ({_first_line(error)})") from error
+        raise MarketDataError(f"{file}: cannot be read as Parquet ({first_line(error)})") from error
     missing = [name for name in COLUMNS if name not in schema]
     if missing:
         found = ", ".join(list(schema)[:12])
@@ -195,16 +196,16 @@ def _scan(file: Path) -> polars.LazyFrame:
 
 
 def _collected(frame: polars.LazyFrame, file: Path) -> polars.DataFrame:
-    pl = _polars()
+    pl = require_polars()
     try:
         collected: polars.DataFrame = frame.collect()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise MarketDataError(f"{file}: Parquet data are damaged or truncated ({_first_line(error)})") from error
+        raise MarketDataError(f"{file}: Parquet data are damaged or truncated ({first_line(error)})") from error
     return collected
 
 
 def _begins_message(frame: polars.DataFrame) -> polars.Series:
-    pl = _polars()
+    pl = require_polars()
     same = ("kind", "local_ts_ns", "exch_ts_ms", "id_first", "id_last")
     changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in same)
     bid_after_ask = (pl.col("side") > 0) & (pl.col("side").shift() < 0)
@@ -213,5 +214,6 @@ def _begins_message(frame: polars.DataFrame) -> polars.Series:
     return frame.select(begins.alias("begins"))["begins"]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, which with polars may have many."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

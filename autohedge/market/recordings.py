@@ -2,7 +2,8 @@
 
 A path is a recording file, a folder of them, or a folder with one sub-folder per symbol (`BTC-USDT`, `btcusdt`). Raw files
 of one folder are one session in the order of their names; a Parquet file counts only if it is named or alone. Several symbols
-may lie in one folder, one per file: whose a file is, its lines say.
+may lie in one folder, one per file: whose a file is, its lines say. A folder with an `instrument.json` is a recording of ours
+in Parquet (`autohedge.market.parquet_folder`), and so is each such sub-folder, whatever its name.
 
 Refused before anything is replayed, with `MarketDataError`: what is missing, empty, truncated, of another format or symbol,
 and a recording without any book snapshot, because updates without a beginning never become a book.
@@ -14,6 +15,7 @@ import re
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BookSnapshot
@@ -22,8 +24,12 @@ from autohedge.market.binance import CorruptLine, LineParser, Skip, instrument_o
 from autohedge.market.instruments import SIMULATED_VENUE, symbol_of_code
 from autohedge.market.lines import SUFFIXES, lines_of
 from autohedge.market.parquet import ParquetRecordingFeed
+from autohedge.market.parquet_folder import files_of, is_dataset, read_dataset, read_instrument
 from autohedge.market.raw import RawRecordingFeed
 from autohedge.ports import MarketFeed
+
+if TYPE_CHECKING:
+    from autohedge.market.event_rows import EventColumns
 
 PARQUET = ".parquet"
 EXPECTED = "expected *.jsonl.gz, *.jsonl or *.parquet"
@@ -39,6 +45,9 @@ def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
 
     Raises `MarketDataError`; `ConfigError` where a Parquet file needs polars and it is not installed.
     """
+    dataset = _dataset_of(path, symbol)
+    if dataset is not None:
+        return _open_dataset(dataset, instrument)
     files = _files_of(path, symbol)
     recorded = _named_instrument(files)
     simulated = recorded is not None and recorded.venue == SIMULATED_VENUE
@@ -51,14 +60,29 @@ def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
     return RawRecordingFeed(files, instrument, simulated=simulated)
 
 
+async def read_columns(path: Path, symbol: str, instrument: Instrument) -> EventColumns:
+    """All events that `open_replay` would give, as arrays; from a Parquet recording of ours without making the events.
+
+    Raises as `open_replay` does, and `ConfigError` where numpy or polars are needed and not installed.
+    """
+    from autohedge.market.event_rows import columns_of_feed
+    from autohedge.market.parquet_dataset import load_columns
+
+    feed = open_replay(path, symbol, instrument)
+    dataset = _dataset_of(path, symbol)
+    return await columns_of_feed(feed) if dataset is None else load_columns(dataset)
+
+
 def recorded_instrument(path: Path, symbol: str | None = None) -> Instrument | None:
     """The instrument, rules included, that a recording names itself (those made by AutoHedge do); else None.
 
     A recording of several symbols names one only when `symbol` says which. Raises `MarketDataError` as `open_replay` does.
     """
     if symbol is not None:
-        return _named_instrument(_files_of(path, symbol))
-    named = {each for file in _all_files(path) if (each := _named_instrument([file])) is not None}
+        dataset = _dataset_of(path, symbol)
+        return read_instrument(dataset) if dataset is not None else _named_instrument(_files_of(path, symbol))
+    named = {read_instrument(folder) for folder in _dataset_folders(path)}
+    named |= {each for file in _all_files(path) if (each := _named_instrument([file])) is not None}
     return named.pop() if len(named) == 1 else None
 
 
@@ -83,7 +107,8 @@ def fingerprint(path: Path) -> str:
     Raises `MarketDataError` when there is no recording or it cannot be read.
     """
     digest = sha256()
-    for file in _all_files(path):
+    datasets = [file for folder in _dataset_folders(path) for file in files_of(folder)]
+    for file in sorted([*_all_files(path), *datasets]):
         name = file.name if file == path else file.relative_to(path).as_posix()
         try:
             with file.open("rb") as opened:
@@ -98,17 +123,43 @@ def fingerprint(path: Path) -> str:
 
 
 def _all_files(path: Path) -> list[Path]:
-    """The recording files that a path means, whatever their symbol."""
+    """The recording files that a path means, whatever their symbol; of Parquet recordings of ours none."""
     if not path.exists():
         raise MarketDataError(f"{path}: no such file or folder; expected a recording")
     if not path.is_dir():
         if not _is_raw(path) and path.suffix != PARQUET:
             raise MarketDataError(f"{path}: not a recording; {EXPECTED}")
         return [path]
+    datasets = _dataset_folders(path)
+    if datasets == [path]:
+        return []
     files = _files_in(path) or [file for folder in _symbol_folders(path) for file in _files_in(folder)]
-    if not files:
+    if not files and not datasets:
         raise MarketDataError(f"{path}: no recording in this folder; {EXPECTED}")
     return files
+
+
+def _dataset_folders(path: Path) -> list[Path]:
+    """The folder itself if it is a Parquet recording of ours, else its sub-folders that are."""
+    if is_dataset(path):
+        return [path]
+    try:
+        return sorted(each for each in path.iterdir() if is_dataset(each)) if path.is_dir() else []
+    except OSError as error:
+        raise MarketDataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _dataset_of(path: Path, symbol: str) -> Path | None:
+    """The folder of the symbol's Parquet recording of ours; None where only other recordings are."""
+    datasets = {folder: read_instrument(folder).symbol for folder in _dataset_folders(path)}
+    folders = [folder for folder, found in datasets.items() if symbol_code(found) == symbol_code(symbol)]
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        raise MarketDataError(f"{path}: several recordings of {symbol} ({names}); name one of them")
+    if not folders and datasets and not _all_files(path):
+        found = ", ".join(sorted(set(datasets.values())))
+        raise MarketDataError(f"{path}: expected a recording of {symbol}, found recordings of {found}")
+    return folders[0] if folders else None
 
 
 def _files_of(path: Path, symbol: str) -> list[Path]:
@@ -199,6 +250,16 @@ def _require_snapshot(path: Path, files: Sequence[Path], instrument: Instrument)
         raise MarketDataError(f"{path}: no line is '<receive time, ns> <JSON of the exchange>'; not a recording")
     if not found:
         raise _not_synchronisable(path)
+
+
+def _open_dataset(folder: Path, instrument: Instrument) -> MarketFeed:
+    from autohedge.market.parquet_dataset import ParquetDatasetFeed
+
+    dataset = read_dataset(folder)
+    feed = ParquetDatasetFeed(dataset, instrument, simulated=dataset.instrument.venue == SIMULATED_VENUE)
+    if not feed.has_snapshot():
+        raise _not_synchronisable(folder)
+    return feed
 
 
 def _parsed(parser: LineParser, line: bytes) -> object | None:

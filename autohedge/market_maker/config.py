@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autohedge.domain.numbers import Exact, Real
+from autohedge.domain.numbers import Exact, Real, Whole
 
 BPS = Decimal(10_000)
 MOST_BASE = Decimal("1e15")
@@ -26,10 +26,13 @@ def _is_zero(value: str | int | float | Decimal) -> bool:
 
 
 class QuotingModel(StrEnum):
-    """How the distance from the mid is found: fixed, or widened by volatility and moved by inventory (order-book pricing)."""
+    """How the distance from the mid is found: fixed, widened by volatility and moved by inventory (order-book pricing), or by
+    a model of the literature, which takes its spread and shift from risk aversion, volatility and the flow of orders."""
 
     FIXED_SPREAD = "fixed_spread"
     ORDER_BOOK = "order_book"
+    AVELLANEDA_STOIKOV = "avellaneda_stoikov"
+    GLFT = "glft"
 
 
 class Touch(StrEnum):
@@ -93,6 +96,24 @@ class MarketMakingConfig(BaseModel):
     initial_base: Exact = Field(default=Decimal(0), ge=0, le=MOST_BASE, description="Base held at the start, in base.")
     neutral_base: Exact = Field(default=Decimal(0), ge=0, le=MOST_BASE, description="Base that counts as neutral, in base.")
     rebalance: bool = Field(default=False, description="Beyond rebalance_threshold also send a crossing order back to neutral.")
+    risk_aversion: Real = Field(
+        default=0.01, gt=0, le=1e6, description="γ of the literature's models, per tick and order size."
+    )
+    intensity_decay_per_tick: Real = Field(
+        default=0.3, gt=0, le=1e6, description="k of the literature's models: A × exp(−k δ) orders per s reach δ ticks."
+    )
+    arrival_rate_per_s: Real = Field(
+        default=0.9, gt=0, le=1e9, description="A of the literature's models: orders per s that reach the mid."
+    )
+    horizon_s: Real = Field(
+        default=60, gt=0, le=31_536_000, description="Rolling T − t of Avellaneda–Stoikov; GLFT is stationary and has none."
+    )
+    levels: Whole = Field(default=1, ge=1, le=10, description="Quotes per side.")
+    level_spacing_bps: Real = Field(default=5.0, ge=0.001, le=1_000, description="From a level to the next, in bps of the mid.")
+    level_size_factor: Real = Field(default=1.0, gt=0, le=10, description="Size of a level as a multiple of the one before it.")
+    size_by_confidence: bool = Field(
+        default=True, description="Scale sizes by depth, calm and risk; false quotes one size, as the literature assumes."
+    )
     depth_reference_quote: Real = Field(default=100_000, ge=1e-6, le=1e15, description="Depth, in quote, that scores 100.")
 
     maker_fee_bps: Exact = Field(default=Decimal(10), ge=-10, le=500, description="Maker fee in bps; negative is a rebate.")

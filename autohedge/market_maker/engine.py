@@ -1,8 +1,8 @@
 """The quote engine: from a state and an event to the next state and what should be done. Pure.
 
-It decides desired quotes and reconciles them with the orders that work already: an order that is good enough keeps its queue
-place; one that is not is cancelled and replaced, and until the cancel is confirmed it still counts against every limit.
-Price or inventory unknown, stale or crossed: the quotes are withheld, with the reason.
+The rules are those of `autohedge.market_maker.decision`, which speak in numbers; here is what they mean for the domain's
+objects, and what is remembered between two decisions. Price or inventory unknown, stale or crossed: the quotes are withheld,
+with the reason.
 """
 
 from __future__ import annotations
@@ -12,30 +12,28 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
-from autohedge.domain.fees import FeeRate
-from autohedge.domain.ids import ClientOrderId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.mandate import MandateValues
 from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import CancelOrder, Order, OrderState
-from autohedge.market_maker.config import MarketMakingConfig, Touch
-from autohedge.market_maker.quoting import QuoteRules, QuoteTerms, inventory_ratio, price_quotes, quote_confidence
-from autohedge.market_maker.sizing import (
-    SizeRules,
-    WorkingTotals,
-    buyable_lots,
-    exposure_atoms,
-    order_size_lots,
-    placeable_lots,
-    scaled_lots,
+from autohedge.market_maker.config import MarketMakingConfig
+from autohedge.market_maker.decision import (
+    PAUSE_AFTER_REBALANCE_NS,
+    DecisionColumns,
+    MakerNumbers,
+    Situation,
+    decide,
+    ratio_at,
+    working_columns,
 )
+from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, quote_terms
+from autohedge.market_maker.reasons import BLOCKED, REASONS
+from autohedge.market_maker.sizing import SizeRules
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 PAUSE_AFTER_DENIAL_NS = NS_PER_S
 """A side that our own risk denied waits this long, so that one standing reason is not recorded ten times a second."""
-PAUSE_AFTER_REBALANCE_NS = 10 * NS_PER_S
-"""Between two crossing orders the book may refill and the quotes, at full skew, may do the work; one denied blocks nothing."""
 
 
 class MarketState(NamedTuple):
@@ -51,8 +49,8 @@ class MarketState(NamedTuple):
 class Reconsider(NamedTuple):
     """Time to look at the quotes again, with everything the decision may depend on.
 
-    `blocked` maps a side to the risk reason that forbids opening orders on it; `requests_left` is what the venue's request
-    budget still allows (cancels are never held back).
+    `blocked` holds the side on which risk forbids opening orders, with its reason, or nothing; `requests_left` is what the
+    venue's request budget still allows (cancels are never held back).
     """
 
     now_ns: int
@@ -103,6 +101,7 @@ class OrderIntent(NamedTuple):
     price_ticks: int | None
     size_lots: int
     style: OrderStyle
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +137,25 @@ class QuoteEngine:
         self.instrument = instrument
         self.quote_rules = QuoteRules.of(config)
         self.size_rules = SizeRules.of(config, instrument)
-        self._max_age_ns = int(config.max_order_age_s * NS_PER_S)
-        self._fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
-        self._tolerance_frac = config.refresh_tolerance_bps / 10_000
-        self._taker_fee = FeeRate.from_bps(config.taker_fee_bps)
-        self._neutral_lots = self.size_rules.neutral_base_atoms / instrument.base_atoms_per_lot
+        self.numbers = MakerNumbers(
+            quote=self.quote_rules.numbers,
+            size=self.size_rules.numbers,
+            max_order_age_ns=int(config.max_order_age_s * NS_PER_S),
+            tolerance_frac=config.refresh_tolerance_bps / 10_000,
+            rebalances=int(config.rebalance),
+            levels=config.levels,
+            level_spacing_frac=config.level_spacing_bps / 10_000,
+            level_size_factor=config.level_size_factor,
+            sizes_by_confidence=int(config.size_by_confidence),
+        )
+        self.fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
 
     def step(self, state: MakerState, event: MakerEvent) -> tuple[MakerState, Decision]:
         """The next state and decision; the same inputs always give the same result."""
         if isinstance(event, Reconsider):
             return self._reconsider(state, event)
         if isinstance(event, SideFilled):
-            until_ns = event.now_ns + self._fill_pause_ns
+            until_ns = event.now_ns + self.fill_pause_ns
             if event.side is BUY:
                 return replace(state, buy_paused_until_ns=until_ns), NOTHING
             return replace(state, sell_paused_until_ns=until_ns), NOTHING
@@ -162,216 +168,77 @@ class QuoteEngine:
             return replace(state, drained=True), Decision(cancels=_cancel_all(event.working, event.reason))
         assert_never(event)
 
-    # --- one reconsideration --------------------------------------------------------------------------------------
-
     def ratio(self, base_atoms: int, mid_ticks: float) -> float:
         """inventory_ratio at this mid."""
-        instrument = self.instrument
-        max_lots = self.size_rules.cap_atoms / (mid_ticks * instrument.quote_atoms_per_tick_lot)
-        return inventory_ratio(base_atoms / instrument.base_atoms_per_lot, self._neutral_lots, max_lots)
+        return ratio_at(self.size_rules.numbers, base_atoms, mid_ticks)
 
     def _reconsider(self, state: MakerState, event: Reconsider) -> tuple[MakerState, Decision]:
         market = event.market
         if state.drained or market.problem:
             reason = "drained" if state.drained else market.problem
             return state, Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
-        mid_ticks = (market.best_bid_ticks + market.best_ask_ticks) / 2.0
-        full_skew = self._full_skew(event.base_atoms, mid_ticks)
-        terms = price_quotes(
-            self.quote_rules,
-            market.best_bid_ticks,
-            market.best_ask_ticks,
-            market.volatility,
-            self.ratio(event.base_atoms, mid_ticks),
-            event.mandate,
-            full_skew=full_skew,
+        working = [order for order in event.working if order.is_working]
+        out = _room_for(len(working), self.numbers.levels)
+        made = decide(self.numbers, _situation(state, event), working_columns(working), len(working), out)
+        blocked_reason = next(iter(event.blocked.values()), "")
+
+        def word(code: int) -> str:
+            return blocked_reason if code == BLOCKED else REASONS[code]
+
+        style = OrderStyle.REBALANCE if made.rebalances else OrderStyle.QUOTE
+        decision = Decision(
+            cancels=tuple(
+                CancelOrder(working[out.cancel_row[i]].client_order_id, word(out.cancel_reason[i])) for i in range(made.cancels)
+            ),
+            intents=tuple(
+                OrderIntent(Side(out.side[i]), out.price_ticks[i] or None, out.size_lots[i], style, out.level[i])
+                for i in range(made.orders)
+            ),
+            withheld=tuple((side, word(code)) for side, code in ((BUY, made.buy_withheld), (SELL, made.sell_withheld)) if code),
+            terms=quote_terms(self.quote_rules, made.prices, market.volatility, event.mandate),
+            confidence=made.confidence,
         )
-        confidence = quote_confidence(market.depth_score, market.volatility, event.mandate.risk_level)
-        crossing = self._crossing_order(state, event, full_skew)
-        if crossing is not None:
-            return self._give_way(state, event, crossing, Decision(terms=terms, confidence=confidence))
-        return state, self._quote(state, event, terms, confidence)
-
-    def _quote(self, state: MakerState, event: Reconsider, terms: QuoteTerms, confidence: float) -> Decision:
-        """Both sides: withheld with its reason, or reconciled with what works."""
-        withheld = {
-            side: self._withhold_reason(state, event, side, price, terms)
-            for side, price in ((BUY, terms.bid_ticks), (SELL, terms.ask_ticks))
-        }
-        cancels = [
-            cancel for side, reason in withheld.items() if reason for cancel in _cancel_side(event.working, side, reason)
-        ]
-        intents: list[OrderIntent] = []
-        budget = event.requests_left - len(cancels)
-        tolerance_frac = 0.0 if self._at_touch(event.market, terms) else self._tolerance_frac
-        for side, price in ((BUY, terms.bid_ticks), (SELL, terms.ask_ticks)):
-            if price is not None and not withheld[side]:
-                budget, withheld[side] = self._reconcile(
-                    event, side, price, confidence, tolerance_frac, budget, cancels, intents
-                )
-        while intents and budget < 0:
-            # a cancel of the other side, which is never held back, used up what this order had counted on
-            withheld[intents.pop().side] = "order_rate"
-            budget += 1
-        reasons = tuple((side, reason) for side, reason in withheld.items() if reason)
-        return Decision(tuple(cancels), tuple(intents), reasons, terms, confidence)
-
-    def _at_touch(self, market: MarketState, terms: QuoteTerms) -> bool:
-        """True while a touch style follows the best prices; held off by the profit floor it keeps a distance like any other."""
-        return (
-            self.config.touch is not Touch.DISTANCE and 2.0 * terms.half_ticks <= market.best_ask_ticks - market.best_bid_ticks
-        )
-
-    def _full_skew(self, base_atoms: int, mid_ticks: float) -> int:
-        """−1 when base beyond neutral is worth more than the rebalance threshold, +1 when as much is missing, else 0."""
-        rules = self.size_rules
-        off_lots = (base_atoms - rules.neutral_base_atoms) / self.instrument.base_atoms_per_lot
-        off_atoms = off_lots * mid_ticks * self.instrument.quote_atoms_per_tick_lot
-        if abs(off_atoms) <= rules.rebalance_atoms:
-            return 0
-        return -1 if off_atoms > 0 else 1
-
-    def _withhold_reason(self, state: MakerState, event: Reconsider, side: Side, price: int | None, terms: QuoteTerms) -> str:
-        if price is None:
-            return terms.reason if terms.reason != "ok" else "price_below_a_tick"
-        return self._pause(state, side, event.now_ns) or event.blocked.get(side, "")
-
-    @staticmethod
-    def _pause(state: MakerState, side: Side, now_ns: int) -> str:
-        """Why the side pauses: "denied" by our own risk, "paused" after a fill, "" when it does not."""
-        denied_ns = state.buy_denied_until_ns if side is BUY else state.sell_denied_until_ns
-        paused_ns = state.buy_paused_until_ns if side is BUY else state.sell_paused_until_ns
-        return "denied" if now_ns < denied_ns else "paused" if now_ns < paused_ns else ""
-
-    def _reconcile(
-        self,
-        event: Reconsider,
-        side: Side,
-        price: int,
-        confidence: float,
-        tolerance_frac: float,
-        budget: int,
-        cancels: list[CancelOrder],
-        intents: list[OrderIntent],
-    ) -> tuple[int, str]:
-        """Keep, replace or place one side's quote; returns the budget left and why the side is not quoted ("" if it is)."""
-        live = [order for order in event.working if order.side is side and order.state is not OrderState.CANCELLING]
-        if any(order.price_ticks is None for order in live):
-            return budget, "rebalance"
-        if len(live) == 1 and self._good_enough(live[0], event, price, confidence, tolerance_frac):
-            return budget, ""
-        if live and budget < len(live) + 1:
-            stale = [order for order in live if _more_aggressive(order, price)]
-            cancels += [CancelOrder(order.client_order_id, "order_rate") for order in stale]
-            return budget - len(stale), "order_rate" if len(stale) == len(live) else ""
-        replaced = [CancelOrder(order.client_order_id, "refresh") for order in live]
-        if self._meets_own(event.working, side, price):
-            cancels += replaced
-            return budget - len(replaced), "self_trade"
-        lots = self._quote_lots(event, side, price, confidence)
-        if lots == 0 and live and self._quote_lots(event, side, price, confidence, without=live) > 0:
-            # the room is taken by the order that is to be replaced: cancel now, place when that is confirmed
-            cancels += replaced
-            return budget - len(replaced), "replacing"
-        cancels += replaced
-        budget -= len(replaced)
-        if lots == 0:
-            return budget, self._why_no_size(event, side, price)
-        if budget < 1:
-            return budget, "order_rate"
-        intents.append(OrderIntent(side, price, lots, OrderStyle.QUOTE))
-        return budget - 1, ""
-
-    def _quote_lots(self, event: Reconsider, side: Side, price: int, confidence: float, without: Sequence[Order] = ()) -> int:
-        working = WorkingTotals.of((order for order in event.working if order not in without), self.size_rules)
-        lots = order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working)
-        return placeable_lots(self.instrument, price, scaled_lots(lots, confidence, event.mandate.size_multiplier))
-
-    def _why_no_size(self, event: Reconsider, side: Side, price: int) -> str:
-        """The binding reason behind a size of zero."""
-        working = WorkingTotals.of(event.working, self.size_rules)
-        whole = self.size_rules.order_value_atoms // self.instrument.notional_atoms(price, 1)
-        if (
-            placeable_lots(self.instrument, price, whole) == 0
-            or order_size_lots(self.size_rules, side, price, event.base_atoms, event.quote_atoms, working) > 0
-        ):
-            return "below_min_notional"
-        if side is SELL:
-            return "no_base"
-        room = self.size_rules.cap_atoms - exposure_atoms(self.size_rules, event.base_atoms, working, price, 0)
-        return "exposure_cap" if room < self.size_rules.order_value_atoms else "no_quote"
-
-    def _good_enough(self, order: Order, event: Reconsider, price: int, confidence: float, tolerance_frac: float) -> bool:
-        """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted.
-
-        Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue.
-        """
-        if order.price_ticks is None or event.now_ns - order.created_ns > self._max_age_ns:
-            return False
-        if abs(order.price_ticks - price) > tolerance_frac * price:
-            return False
-        wanted = self._quote_lots(event, order.side, order.price_ticks, confidence, without=(order,))
-        if order.filled_lots == 0 and 2 * order.remaining_lots < wanted:
-            return False
-        return 2 * order.remaining_lots <= 3 * wanted
-
-    @staticmethod
-    def _meets_own(working: Sequence[Order], side: Side, price: int) -> bool:
-        """True when an own order on the other side rests where the new one would trade with it."""
-        return any(
-            order.side is not side
-            and order.is_working
-            and order.price_ticks is not None
-            and (price >= order.price_ticks if side is BUY else price <= order.price_ticks)
-            for order in working
-        )
-
-    # --- the rebalance ----------------------------------------------------------------------------------------------
-
-    def _crossing_order(self, state: MakerState, event: Reconsider, full_skew: int) -> OrderIntent | None:
-        """The crossing order back to neutral that is due now; None when the policy is off or something forbids it."""
-        if not self.config.rebalance or not full_skew or event.requests_left < 1:
-            return None
-        side = BUY if full_skew > 0 else SELL
-        if event.now_ns < state.rebalance_paused_until_ns or self._pause(state, side, event.now_ns) or side in event.blocked:
-            return None
-        rules = self.size_rules
-        price = event.market.best_ask_ticks if side is BUY else event.market.best_bid_ticks
-        lots = abs(event.base_atoms - rules.neutral_base_atoms) // self.instrument.base_atoms_per_lot
-        if side is BUY:
-            lots = min(lots, buyable_lots(rules, price, event.base_atoms, event.quote_atoms, WorkingTotals(), self._taker_fee))
-        lots = placeable_lots(self.instrument, price, lots)
-        return OrderIntent(side, None, lots, OrderStyle.REBALANCE) if lots else None
-
-    @staticmethod
-    def _give_way(
-        state: MakerState, event: Reconsider, crossing: OrderIntent, considered: Decision
-    ) -> tuple[MakerState, Decision]:
-        """Cancel every quote, because the crossing order must not meet one; send it when nothing of ours works any more."""
-        considered = considered._replace(withheld=((BUY, "rebalance"), (SELL, "rebalance")))
-        if event.working:
-            return state, considered._replace(cancels=_cancel_all(event.working, "rebalance"))
-        waits = replace(state, rebalance_paused_until_ns=event.now_ns + PAUSE_AFTER_REBALANCE_NS)
-        return waits, considered._replace(intents=(crossing,))
+        if made.rebalances:
+            return replace(state, rebalance_paused_until_ns=event.now_ns + PAUSE_AFTER_REBALANCE_NS), decision
+        return state, decision
 
 
-def _more_aggressive(order: Order, price: int) -> bool:
-    """True when the order would trade sooner than a quote at `price`."""
-    if order.price_ticks is None:
-        return False
-    return order.price_ticks > price if order.side is BUY else order.price_ticks < price
+def _situation(state: MakerState, event: Reconsider) -> Situation:
+    market, mandate = event.market, event.mandate
+    return Situation(
+        now_ns=event.now_ns,
+        best_bid_ticks=market.best_bid_ticks,
+        best_ask_ticks=market.best_ask_ticks,
+        volatility=UNKNOWN if market.volatility is None else market.volatility,
+        depth_score=market.depth_score,
+        base_atoms=event.base_atoms,
+        quote_atoms=event.quote_atoms,
+        spread_multiplier=mandate.spread_multiplier,
+        inventory_bias=mandate.inventory_bias,
+        size_multiplier=mandate.size_multiplier,
+        risk_score=RISK_SCORE[mandate.risk_level],
+        blocked_side=int(next(iter(event.blocked), 0)),
+        requests_left=event.requests_left,
+        buy_paused_until_ns=state.buy_paused_until_ns,
+        sell_paused_until_ns=state.sell_paused_until_ns,
+        buy_denied_until_ns=state.buy_denied_until_ns,
+        sell_denied_until_ns=state.sell_denied_until_ns,
+        rebalance_paused_until_ns=state.rebalance_paused_until_ns,
+    )
 
 
-def _cancel_side(working: Sequence[Order], side: Side, reason: str) -> list[CancelOrder]:
-    return [
-        CancelOrder(ClientOrderId(order.client_order_id), reason)
+def _room_for(orders: int, levels: int) -> DecisionColumns:
+    quotes = 2 * levels
+    return DecisionColumns([0] * orders, [0] * orders, [0] * quotes, [0] * quotes, [0] * quotes, [0] * quotes)
+
+
+def _cancel_all(working: Sequence[Order], reason: str) -> tuple[CancelOrder, ...]:
+    return tuple(
+        CancelOrder(order.client_order_id, reason)
+        for side in (BUY, SELL)
         for order in working
         if order.side is side
         and order.is_working
         and order.state is not OrderState.CANCELLING
         and order.price_ticks is not None  # a market order never rests, so there is nothing to cancel
-    ]
-
-
-def _cancel_all(working: Sequence[Order], reason: str) -> tuple[CancelOrder, ...]:
-    return tuple(_cancel_side(working, BUY, reason) + _cancel_side(working, SELL, reason))
+    )

@@ -10,11 +10,21 @@ from collections.abc import Callable, Container, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from autohedge.domain.fees import FeeRate
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, Side
-from autohedge.domain.orders import Order, OrderState
-from autohedge.market_maker.sizing import SizeRules, WorkingTotals, buy_cost_atoms, exposure_atoms
+from autohedge.domain.orders import Order
+from autohedge.market_maker.decision import working_columns
+from autohedge.market_maker.reasons import REASONS
+from autohedge.market_maker.sizing import SizeRules, Totals, buy_cost, exposure, totals_of
+from autohedge.risk.checks import (
+    Checked,
+    LimitNumbers,
+    blocked_reason,
+    collar_distance,
+    first_failure,
+    is_duplicate,
+    raising_side,
+)
 from autohedge.risk.limits import RiskLimits
 
 
@@ -82,13 +92,11 @@ class Verdict(NamedTuple):
 class PreTradeRisk:
     """The checks for one instrument. Holds limits only."""
 
-    def __init__(self, limits: RiskLimits, size_rules: SizeRules, taker_fee: FeeRate) -> None:
+    def __init__(self, limits: RiskLimits, size_rules: SizeRules) -> None:
         self.limits = limits
+        self.numbers = limit_numbers(limits, size_rules.instrument)
         self._rules = size_rules
         self._instrument: Instrument = size_rules.instrument
-        self._taker_fee = taker_fee
-        self._max_notional_atoms = self._instrument.quote_atoms_floor(limits.max_order_notional_quote)
-        self._duplicate_window_ns = int(limits.duplicate_window_ms * 1_000_000)
         critical: tuple[Callable[[OrderRequest, RiskContext], CheckResult], ...] = (
             self._market_data,
             self._instrument_rules,
@@ -109,18 +117,29 @@ class PreTradeRisk:
                 break
         return Verdict(tuple(results))
 
+    def first_failure(self, order: OrderRequest, context: RiskContext) -> CheckResult | None:
+        """The gravest failure, or None: `check` without the words of what passed."""
+        if order.client_order_id not in context.used_order_ids:
+            working = [each for each in context.working if each.is_working]
+            code = first_failure(
+                self.numbers,
+                self._rules.numbers,
+                _checked(order, context),
+                totals_of(working, self._rules.numbers),
+                working_columns(working),
+                len(working),
+            )
+            if not code:
+                return None
+        return self.check(order, context).first_failure
+
     def blocked_sides(self, base_atoms: int, ratio: float, daily_loss_hit: str) -> dict[Side, str]:
-        """Sides on which no order that raises exposure may work, with the reason: their quotes are pulled."""
-        raising = self._raising_side(base_atoms)
-        if daily_loss_hit:
-            return {raising: "daily_loss"}
-        if abs(ratio - 0.5) >= self.limits.max_inventory_imbalance:
-            return {raising: "inventory_imbalance"}
-        return {}
+        """The side on which no order that raises exposure may work, with the reason: its quotes are pulled. Empty: none."""
+        code = blocked_reason(ratio, bool(daily_loss_hit), self.limits.max_inventory_imbalance)
+        return {self._raising_side(base_atoms): REASONS[code]} if code else {}
 
     def _raising_side(self, base_atoms: int) -> Side:
-        """The side that takes the inventory further from neutral; at neutral a buy does, because it raises the exposure."""
-        return BUY if base_atoms >= self._rules.neutral_base_atoms else Side.SELL
+        return Side(raising_side(base_atoms, self._rules.neutral_base_atoms))
 
     # --- critical -------------------------------------------------------------------------------------------------
 
@@ -165,11 +184,12 @@ class PreTradeRisk:
         )
 
     def _balance(self, order: OrderRequest, context: RiskContext) -> CheckResult:
-        working = WorkingTotals.of(context.working, self._rules)
+        working = self._totals(context)
         instrument = self._instrument
         if order.side is BUY:
-            fee = self._rules.maker_fee if order.price_ticks is not None else self._taker_fee
-            need = buy_cost_atoms(instrument, order.price_ticks or context.best_ask_ticks, order.size_lots, fee)
+            fee = self._rules.maker_fee if order.price_ticks is not None else self._rules.taker_fee
+            price = order.price_ticks or context.best_ask_ticks
+            need = buy_cost(self._rules.numbers, price, order.size_lots, fee.numerator, fee.denominator)
             free = context.quote_atoms - working.buy_reserve_atoms
             current, limit, asset = instrument.quote_amount(need), instrument.quote_amount(free), instrument.quote
         else:
@@ -191,19 +211,18 @@ class PreTradeRisk:
     def _exposure_cap(self, order: OrderRequest, context: RiskContext) -> CheckResult:
         if order.side is not BUY:
             return CheckResult("exposure_cap", Priority.CRITICAL, True)
-        working = WorkingTotals.of(context.working, self._rules)
         price = order.price_ticks or context.best_ask_ticks
-        exposure = exposure_atoms(self._rules, context.base_atoms, working, price, order.size_lots)
-        if exposure <= self._rules.cap_atoms:
+        worth = exposure(self._rules.numbers, context.base_atoms, self._totals(context), price, order.size_lots)
+        if worth <= self._rules.cap_atoms:
             return CheckResult("exposure_cap", Priority.CRITICAL, True)
         amount = self._instrument.quote_amount
         return CheckResult(
             "exposure_cap",
             Priority.CRITICAL,
             False,
-            f"base, working buys and this order would be worth {amount(exposure)} {self._instrument.quote}",
+            f"base, working buys and this order would be worth {amount(worth)} {self._instrument.quote}",
             "wait for a sale or raise max_inventory_exposure",
-            str(amount(exposure)),
+            str(amount(worth)),
             str(amount(self._rules.cap_atoms)),
         )
 
@@ -224,16 +243,12 @@ class PreTradeRisk:
         if order.client_order_id in context.used_order_ids:
             same = order.client_order_id
         else:
+            checked = _checked(order, context)
             same = next(
                 (
                     working.client_order_id
                     for working in context.working
-                    if working.is_working
-                    and working.state is not OrderState.CANCELLING
-                    and working.side is order.side
-                    and working.price_ticks == order.price_ticks
-                    and working.remaining_lots == order.size_lots
-                    and context.now_ns - working.created_ns < self._duplicate_window_ns
+                    if working.is_working and is_duplicate(self.numbers, checked, working_columns([working]), 1)
                 ),
                 "",
             )
@@ -253,7 +268,7 @@ class PreTradeRisk:
 
     def _notional(self, order: OrderRequest, context: RiskContext) -> CheckResult:
         notional = self._notional_atoms(order, context)
-        if notional <= self._max_notional_atoms:
+        if notional <= self.numbers.max_order_notional_atoms:
             return CheckResult("notional", Priority.HIGH, True)
         amount = self._instrument.quote_amount(notional)
         limit = self.limits.max_order_notional_quote
@@ -276,8 +291,7 @@ class PreTradeRisk:
         )
 
     def _price_collar(self, order: OrderRequest, context: RiskContext) -> CheckResult:
-        mid = (context.best_bid_ticks + context.best_ask_ticks) / 2.0
-        distance = 0.0 if order.price_ticks is None else abs(order.price_ticks - mid) / mid
+        distance = collar_distance(_checked(order, context))
         if distance <= self.limits.price_collar_frac:
             return CheckResult("price_collar", Priority.HIGH, True)
         return CheckResult(
@@ -306,3 +320,38 @@ class PreTradeRisk:
     def _notional_atoms(self, order: OrderRequest, context: RiskContext) -> int:
         price = order.price_ticks or (context.best_ask_ticks if order.side is BUY else context.best_bid_ticks)
         return self._instrument.notional_atoms(price, order.size_lots)
+
+    def _totals(self, context: RiskContext) -> Totals:
+        return totals_of(context.working, self._rules.numbers)
+
+
+def limit_numbers(limits: RiskLimits, instrument: Instrument) -> LimitNumbers:
+    """The limits in the instrument's atoms."""
+    return LimitNumbers(
+        max_order_notional_atoms=instrument.quote_atoms_floor(limits.max_order_notional_quote),
+        max_inventory_imbalance=limits.max_inventory_imbalance,
+        max_daily_loss_atoms=instrument.quote_atoms_floor(limits.max_daily_loss_quote),
+        max_daily_loss_frac=limits.max_daily_loss_frac,
+        max_requests_per_min=limits.max_requests_per_min,
+        price_collar_frac=limits.price_collar_frac,
+        max_data_age_ns=int(limits.max_data_age_ms * 1_000_000),
+        duplicate_window_ns=int(limits.duplicate_window_ms * 1_000_000),
+    )
+
+
+def _checked(order: OrderRequest, context: RiskContext) -> Checked:
+    return Checked(
+        now_ns=context.now_ns,
+        side=int(order.side),
+        # a limit price of zero ticks or less breaks the venue's rules; among plain numbers zero means "at market"
+        price_ticks=0 if order.price_ticks is None else order.price_ticks or -1,
+        size_lots=order.size_lots,
+        best_bid_ticks=context.best_bid_ticks,
+        best_ask_ticks=context.best_ask_ticks,
+        base_atoms=context.base_atoms,
+        quote_atoms=context.quote_atoms,
+        inventory_ratio=context.inventory_ratio,
+        requests_last_min=context.requests_last_min,
+        market_problem=bool(context.market_problem),
+        daily_loss_hit=bool(context.daily_loss_hit),
+    )

@@ -19,7 +19,7 @@ from autohedge.settings import DeskSettings, ModelSettings, Settings, validated
 NUMBERS = {
     name
     for name, field in MarketMakingConfig.model_fields.items()
-    if name not in ("trading_pair", "quoting_model", "touch", "rebalance", "fee_asset")
+    if name not in ("trading_pair", "quoting_model", "touch", "rebalance", "fee_asset", "size_by_confidence")
 }
 MAY_BE_ZERO = {
     "min_profit_threshold",

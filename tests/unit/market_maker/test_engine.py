@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from autohedge.domain.fees import FeeRate
 from autohedge.domain.ids import ClientOrderId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.mandate import MandateState, MandateValues, RiskLevel
@@ -420,7 +419,7 @@ def test_the_cancels_of_one_side_are_paid_from_the_same_budget_as_the_orders_of_
 def test_limits_fire_in_their_order_as_base_grows() -> None:
     """With the defaults: full skew above 10 % of capital, buys stop at 16 % (ratio 0.9), hard cap at 20 %."""
     made = engine()
-    risk = PreTradeRisk(RiskLimits(), made.size_rules, FeeRate.from_bps(Decimal(10)))
+    risk = PreTradeRisk(RiskLimits(), made.size_rules)
 
     def at(value_quote: int, extra_atoms: int = 0) -> tuple[float, float, dict[Side, str]]:
         base = value_quote * USDT * 10**8 // (60_000 * USDT) + extra_atoms

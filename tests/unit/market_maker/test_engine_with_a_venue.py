@@ -180,10 +180,9 @@ class CoreInMotion(RuleBasedStateMachine):
             max_requests_per_min=requests_per_min, max_daily_loss_quote=Decimal(daily_loss), price_collar_frac=0.9
         )
         self.engine = QuoteEngine(self.config, INSTRUMENT)
-        taker = FeeRate.from_bps(self.config.taker_fee_bps)
         rules = self.engine.size_rules
-        self.risk = PreTradeRisk(limits, rules, taker)
-        self.venue = SmallVenue(rules.maker_fee, taker, self.config.fee_asset is FeeAsset.RECEIVED)
+        self.risk = PreTradeRisk(limits, rules)
+        self.venue = SmallVenue(rules.maker_fee, rules.taker_fee, self.config.fee_asset is FeeAsset.RECEIVED)
         self.delay_ns = delay_ms * MS
         self.now_ns = 1_700_000_000 * S
         self.bid, self.ask, self.problem = 9_999, 10_001, ""

@@ -309,7 +309,7 @@ def any_rules(draw: st.DrawFn, touches: tuple[Touch, ...] = tuple(Touch)) -> Quo
         maker_fee_bps=draw(st.decimals(-10, 500, places=2)),
         skew_factor=draw(st.floats(0, 2)),
         inventory_target=draw(st.floats(0, 1)),
-        quoting_model=draw(st.sampled_from(list(QuotingModel))),
+        quoting_model=draw(st.sampled_from([QuotingModel.FIXED_SPREAD, QuotingModel.ORDER_BOOK])),
         touch=draw(st.sampled_from(touches)),
     )
 
@@ -438,6 +438,8 @@ def test_rules_take_every_setting_that_prices_depend_on() -> None:
         spread_percentage="0.0007", min_profit_threshold="0.001", maker_fee_bps=3, max_spread_bps=80, skew_factor=0.4,
         inventory_target=0.6, quoting_model="fixed_spread", touch="join",
     )  # fmt: skip
-    assert made == QuoteRules(0.0007, 0.0016, 0.008, 0.4, 0.6, False, Touch.JOIN)
+    assert made == QuoteRules(
+        0.0007, 0.0016, 0.008, 0.4, 0.6, False, Touch.JOIN, QuotingModel.FIXED_SPREAD, 0.01, 0.3, 0.9, 60.0
+    )
     assert rules(min_profit_threshold=None).floor_frac is None
     assert rules(spread_percentage=Decimal("0.0007")).base_frac == 0.0007

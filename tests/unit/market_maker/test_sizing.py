@@ -17,14 +17,15 @@ from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import Order, OrderState
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.market_maker.sizing import (
+    NO_ORDERS,
     SizeRules,
-    WorkingTotals,
-    buy_cost_atoms,
-    buyable_lots,
-    exposure_atoms,
+    buy_cost,
+    buyable,
+    exposure,
     order_size_lots,
-    placeable_lots,
+    placeable,
     scaled_lots,
+    totals_of,
 )
 
 BINANCE = Instrument(
@@ -50,6 +51,10 @@ def rules(instrument: Instrument = BINANCE, **changed: Any) -> SizeRules:
     return SizeRules.of(MarketMakingConfig(**changed), instrument)
 
 
+def cost_of(price: int, lots: int, fee: FeeRate) -> int:
+    return buy_cost(rules().numbers, price, lots, fee.numerator, fee.denominator)
+
+
 def order(side: Side, lots: int, price: int | None = PRICE, state: OrderState = OrderState.SUBMITTED, filled: int = 0) -> Order:
     return Order(ClientOrderId(f"{side}{lots}{price}"), side, price, lots, True, "quote", 0, "", "", state, filled)
 
@@ -64,7 +69,7 @@ def size(
     given_rules: SizeRules | None = None,
 ) -> int:
     made = given_rules or rules()
-    return order_size_lots(made, side, price, base, quote, WorkingTotals.of(working, made))
+    return order_size_lots(made, side, price, base, quote, totals_of(working, made.numbers))
 
 
 def test_rules_are_the_configuration_in_atoms() -> None:
@@ -121,7 +126,7 @@ def test_free_quote_also_pays_the_fee() -> None:
 
 def test_quote_reserved_by_working_buys_is_not_free() -> None:
     working = (order(BUY, 100),)
-    assert WorkingTotals.of(working, rules()).buy_reserve_atoms == 6_006_000_000
+    assert totals_of(working, rules().numbers).buy_reserve_atoms == 6_006_000_000
     assert size(BUY, quote=60_06000000 + 50 * USDT, working=working) == 83
 
 
@@ -157,20 +162,20 @@ def test_a_sell_needs_no_quote_and_no_room_under_the_cap() -> None:
 
 def test_an_order_is_cut_to_what_the_venue_takes() -> None:
     small = replace(BINANCE, max_qty=Decimal("0.0005"))
-    assert placeable_lots(small, PRICE, 80) == 50
+    assert placeable(rules(small).numbers, PRICE, 80) == 50
     cheap = replace(BINANCE, max_notional=Decimal(30))
-    assert placeable_lots(cheap, PRICE, 80) == 50
-    assert placeable_lots(cheap, PRICE, 49) == 49
-    assert placeable_lots(replace(BINANCE, max_notional=None), PRICE, 80) == 80
+    assert placeable(rules(cheap).numbers, PRICE, 80) == 50
+    assert placeable(rules(cheap).numbers, PRICE, 49) == 49
+    assert placeable(rules(replace(BINANCE, max_notional=None)).numbers, PRICE, 80) == 80
 
 
 def test_below_the_minimum_quantity_or_notional_nothing_is_placeable() -> None:
     coarse = replace(BINANCE, min_qty=Decimal("0.0002"))
-    assert placeable_lots(coarse, PRICE, 19) == 0
-    assert placeable_lots(coarse, PRICE, 20) == 20
-    assert placeable_lots(BINANCE, PRICE, 16) == 0
-    assert placeable_lots(BINANCE, PRICE, -5) == 0
-    assert placeable_lots(replace(BINANCE, min_notional=Decimal(0)), PRICE, 0) == 0
+    assert placeable(rules(coarse).numbers, PRICE, 19) == 0
+    assert placeable(rules(coarse).numbers, PRICE, 20) == 20
+    assert placeable(rules(BINANCE).numbers, PRICE, 16) == 0
+    assert placeable(rules(BINANCE).numbers, PRICE, -5) == 0
+    assert placeable(rules(replace(BINANCE, min_notional=Decimal(0))).numbers, PRICE, 0) == 0
 
 
 # --- confidence ---------------------------------------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def test_no_size_exceeds_value_cap_or_balance_and_one_lot_more_would(
     side: Side, price: int, base: int, quote: int, working: tuple[Order, ...], fee_bps: Decimal
 ) -> None:
     made = rules(maker_fee_bps=fee_bps)
-    totals = WorkingTotals.of(working, made)
+    totals = totals_of(working, made.numbers)
     lots = order_size_lots(made, side, price, base, quote, totals)
 
     def allowed(count: int) -> bool:
@@ -225,7 +230,7 @@ def test_no_size_exceeds_value_cap_or_balance_and_one_lot_more_would(
         if side is SELL:
             return (count + totals.sell_lots) * LOT <= base
         spent = sum(
-            buy_cost_atoms(BINANCE, each.price_ticks or 0, each.remaining_lots, made.maker_fee)
+            cost_of(each.price_ticks or 0, each.remaining_lots, made.maker_fee)
             for each in working
             if each.side is BUY and each.is_working
         )
@@ -234,7 +239,7 @@ def test_no_size_exceeds_value_cap_or_balance_and_one_lot_more_would(
             10 * (each.price_ticks or 0) * each.remaining_lots for each in working if each.side is BUY and each.is_working
         )
         exposure = 10 * price * (held + count) + max(at_own, 10 * price * totals.buy_lots)
-        return exposure <= made.cap_atoms and spent + buy_cost_atoms(BINANCE, price, count, made.maker_fee) <= quote
+        return exposure <= made.cap_atoms and spent + cost_of(price, count, made.maker_fee) <= quote
 
     assert lots >= 0
     if lots:
@@ -251,14 +256,14 @@ def test_a_hundred_buys_never_exceed_the_cap() -> None:
     made = rules()
     working: list[Order] = []
     for each in range(100):
-        lots = order_size_lots(made, BUY, PRICE - each, 0, 10_000 * USDT, WorkingTotals.of(working, made))
+        lots = order_size_lots(made, BUY, PRICE - each, 0, 10_000 * USDT, totals_of(working, made.numbers))
         if lots:
             working.append(order(BUY, lots, price=PRICE - each))
         assert sum(BINANCE.notional_atoms(one.price_ticks or 0, one.size_lots) for one in working) <= 2_000 * USDT
     assert len(working) == 20  # 166 lots are 99.60; the 8 that are left are below the minimum of 10
     held = 0
     for _ in range(100):
-        held += order_size_lots(made, BUY, PRICE, held * LOT, 10_000 * USDT, WorkingTotals())
+        held += order_size_lots(made, BUY, PRICE, held * LOT, 10_000 * USDT, NO_ORDERS)
     assert held * 60_000_000 <= 2_000 * USDT < (held + 17) * 60_000_000
 
 
@@ -268,19 +273,19 @@ def test_a_buy_never_costs_more_than_was_reserved_however_it_fills(price: int, p
     """Each fill rounds its own fee up, so twelve fills cost more than one; the reserve holds for any split."""
     fee = FeeRate.from_bps(fee_bps)
     paid = sum(BINANCE.notional_atoms(price, part) + fee.of(BINANCE.notional_atoms(price, part)) for part in parts)
-    assert paid <= buy_cost_atoms(BINANCE, price, sum(parts), fee)
+    assert paid <= cost_of(price, sum(parts), fee)
 
 
 @settings(max_examples=200, deadline=None)
 @given(prices, st.integers(0, 5_000 * LOT), st.integers(0, 12_000 * USDT), working_)
 def test_what_is_buyable_fits_and_a_lot_more_does_not(price: int, base: int, quote: int, working: tuple[Order, ...]) -> None:
     made = rules()
-    totals = WorkingTotals.of(working, made)
-    lots = buyable_lots(made, price, base, quote, totals, made.maker_fee)
+    totals = totals_of(working, made.numbers)
+    lots = buyable(made.numbers, price, base, quote, totals, made.maker_fee.numerator, made.maker_fee.denominator)
 
     def fits(count: int) -> bool:
-        cost = totals.buy_reserve_atoms + buy_cost_atoms(BINANCE, price, count, made.maker_fee)
-        return exposure_atoms(made, base, totals, price, count) <= made.cap_atoms and cost <= quote
+        cost = totals.buy_reserve_atoms + cost_of(price, count, made.maker_fee)
+        return exposure(made.numbers, base, totals, price, count) <= made.cap_atoms and cost <= quote
 
     assert fits(lots) or lots < 0
     assert not fits(lots + 1) or lots + 1 <= 0

@@ -10,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from autohedge.bootstrap import prepare
-from autohedge.domain.fees import FeeRate
 from autohedge.domain.ids import ClientOrderId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, BookSnapshot, Trade
@@ -44,7 +43,7 @@ NOW = 1_700_000_000 * S
 
 def stopped_by(limits: dict[str, Any], *, price: int = 10_000, lots: int = 5_000, **changed: Any) -> list[str]:
     """The checks that refuse a buy of half a unit at 100.00 in a market of 99.99 to 100.01."""
-    made = PreTradeRisk(RiskLimits(**limits), SizeRules.of(MarketMakingConfig(), INSTRUMENT), FeeRate.from_bps(Decimal(10)))
+    made = PreTradeRisk(RiskLimits(**limits), SizeRules.of(MarketMakingConfig(), INSTRUMENT))
     usual = RiskContext(
         now_ns=NOW,
         best_bid_ticks=9_999,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autohedge.domain.fees import FeeRate
 from autohedge.domain.ids import ClientOrderId
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, Side
@@ -42,8 +41,8 @@ CHECKS = (
 
 
 def risk(instrument: Instrument = BINANCE, *, config: dict[str, Any] | None = None, **limits: Any) -> PreTradeRisk:
-    rules = SizeRules.of(MarketMakingConfig(**(config or {})), instrument)
-    return PreTradeRisk(RiskLimits(**limits), rules, FeeRate.from_bps(Decimal(20)))
+    rules = SizeRules.of(MarketMakingConfig(**{"taker_fee_bps": 20, **(config or {})}), instrument)
+    return PreTradeRisk(RiskLimits(**limits), rules)
 
 
 def request(side: Side = BUY, lots: int = 100, price: int | None = PRICE, order_id: str = "new") -> OrderRequest:

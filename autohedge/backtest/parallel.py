@@ -1,0 +1,294 @@
+"""Trials on the cores of this machine or on a cluster, by joblib: one option chooses where, and the outcomes are the same.
+
+Promise: each task's outcome comes back as soon as it is there, in any order; the objective travels to each worker once, not with
+each task; workers run one thread each, so that together they do not ask for more cores than they were given. Tasks are taken
+from the caller one by one as workers become free, so a caller that ends its tasks gets what is under way and nothing is lost.
+
+An `AutoHedgeError` of an objective is an outcome: that trial failed. What says nothing about the parameters (a disk that is full,
+a program that contradicts itself, any other exception) comes back as a `Crash`, and the caller decides.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import re
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple
+
+from autohedge.backtest.trials import Params, TrialOutcome, Window
+from autohedge.errors import AutoHedgeError, ConfigError, InvariantBroken, StorageError
+
+MAX_WORKERS = 4_096
+CONNECT_TIMEOUT_S = 10
+ONE_THREAD = {
+    name: "1"
+    for name in ("MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+}
+"""Environment of a worker: the libraries that would start a thread per core start one."""
+
+_ALIGNMENT = 64
+_LOCAL = re.compile(r"local(?::(\d{1,4}))?", re.ASCII)
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/:]+:\d{1,5}", re.ASCII)
+
+
+class Task(NamedTuple):
+    """One trial to make; without a window, on the whole of the objective's data."""
+
+    key: str
+    params: Params
+    window: Window | None
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """An exception that is no outcome: what it was in one line, and its traceback as text."""
+
+    what: str
+    trace: str
+
+
+Finished = TrialOutcome | Crash
+
+
+class CrashTrace(Exception):
+    """The traceback of a crash in a worker, as the cause of the error that stops a search."""
+
+
+def attempt(objective: Callable[..., TrialOutcome], task: Task) -> tuple[str, Finished]:
+    """Call the objective once; every `Exception` becomes part of the answer."""
+    try:
+        if task.window is None:
+            outcome = objective(dict(task.params))
+        else:
+            outcome = objective(dict(task.params), *task.window)
+        if not isinstance(outcome, TrialOutcome):
+            raise TypeError(f"expected the objective to return a TrialOutcome, found {type(outcome).__name__}")
+    except (InvariantBroken, StorageError) as error:
+        return task.key, _crash(error)
+    except AutoHedgeError as error:
+        return task.key, TrialOutcome(None, f"{type(error).__name__}: {error}")
+    except Exception as error:  # whatever it is, it is told by the one who waits, not lost in a worker
+        return task.key, _crash(error)
+    return task.key, outcome
+
+
+def _crash(error: Exception) -> Crash:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    return Crash(f"{type(error).__name__}: {error} ({where})", "".join(traceback.format_exception(error)))
+
+
+# ---------------------------------------------------------------- where
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which engine runs the trials: `kind` dask or ray; for dask `address` of a scheduler, or `workers` to start here."""
+
+    kind: str
+    address: str | None = None
+    workers: int | None = None
+
+
+def parse_cluster(text: str) -> Cluster:
+    """`local` or `local:N` (dask workers on this machine), `HOST:PORT` or `tcp://HOST:PORT` (a dask scheduler), or `ray`."""
+    local = _LOCAL.fullmatch(text)
+    if local:
+        workers = int(local[1]) if local[1] else usable_cores()
+        if not 1 <= workers <= MAX_WORKERS:
+            raise ConfigError(f"expected 1 to {MAX_WORKERS} local workers, found {workers}")
+        return Cluster("dask", workers=workers)
+    if text == "ray":
+        return Cluster("ray")
+    if _ADDRESS.fullmatch(text):
+        return Cluster("dask", address=text if "://" in text else f"tcp://{text}")
+    raise ConfigError(f"expected a cluster as local, local:N, HOST:PORT, tcp://HOST:PORT or ray, found {text[:80]!r}")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers:
+    """Whoever makes the trials: this process, processes beside it, or a cluster. A context manager; starts at its first task.
+
+    `n_jobs` counts processes on this machine (1: this one); None is one per usable core. With `cluster` the cluster decides how
+    many. Raises `ConfigError` for a number below 1, for an engine that is not installed, and for a scheduler that does not
+    answer.
+    """
+
+    def __init__(
+        self, objective: Callable[..., TrialOutcome], *, n_jobs: int | None = 1, cluster: Cluster | None = None
+    ) -> None:
+        jobs = usable_cores() if n_jobs is None else n_jobs
+        if not 1 <= jobs <= MAX_WORKERS:
+            raise ConfigError(f"expected 1 to {MAX_WORKERS} parallel jobs, found {jobs}")
+        if cluster is not None or jobs > 1:
+            _required("joblib", "parallel search", "backtest")
+        self._objective = objective
+        self._jobs = jobs
+        self._cluster = cluster
+        self._stack = ExitStack()
+        self._engine: _Engine | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._engine = None
+        self._stack.close()
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Finished]]:
+        """Each task's key with how it ended, as it ends."""
+        if self._cluster is None and self._jobs == 1:
+            for task in tasks:
+                yield attempt(self._objective, task)
+            return
+        feed = _Peeked(tasks)
+        if feed.is_empty:
+            return
+        if self._engine is None:
+            self._engine = self._started()
+        from joblib import Parallel, delayed, parallel_config
+
+        engine = self._engine
+        with parallel_config(**engine.config):
+            outcomes = Parallel(return_as="generator_unordered")(delayed(engine.call)(engine.handle, task) for task in feed)
+            yield from outcomes
+
+    def _started(self) -> _Engine:
+        if self._cluster is None:
+            folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="autohedge-search-")))
+            path = _shared(self._objective, folder)
+            config = {"backend": "loky", "n_jobs": self._jobs, "inner_max_num_threads": 1}
+            return _Engine(config, _attempt_with_file, str(path))
+        if self._cluster.kind == "ray":
+            return _ray_engine(self._objective)
+        client = self._stack.enter_context(_dask_client(self._cluster))
+        config = {"backend": "dask", "client": client, "scatter": [self._objective]}
+        return _Engine(config, attempt, self._objective)
+
+
+class _Engine(NamedTuple):
+    """A joblib backend, and what to call with which handle of the objective."""
+
+    config: dict[str, Any]
+    call: Callable[[Any, Task], tuple[str, Finished]]
+    handle: Any
+
+
+class _Peeked:
+    """Tasks of which the first was looked at; handed out one at a time, whichever thread asks."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks = iter(tasks)
+        self._lock = threading.Lock()
+        self._first = next(self._tasks, None)
+        self.is_empty = self._first is None
+
+    def __iter__(self) -> Iterator[Task]:
+        return self
+
+    def __next__(self) -> Task:
+        with self._lock:
+            if self._first is not None:
+                first, self._first = self._first, None
+                return first
+            return next(self._tasks)
+
+
+# ---------------------------------------------------------------- processes on this machine
+
+
+def _shared(objective: object, folder: Path) -> Path:
+    """The objective in one file: its pickle, and behind it the memory of its arrays, which all workers map and none copies."""
+    from joblib.externals import cloudpickle
+
+    buffers: list[pickle.PickleBuffer] = []
+    path = folder / "objective"
+    try:
+        head = cloudpickle.dumps(objective, protocol=5, buffer_callback=buffers.append)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ConfigError(f"the objective cannot be sent to other processes: {error}; search with one job") from error
+    raws = [buffer.raw() for buffer in buffers]
+    with path.open("wb") as file:
+        file.write(pickle.dumps((len(head), [raw.nbytes for raw in raws])).ljust(_head_bytes(len(raws)), b"\0"))
+        for block in (head, *raws):
+            file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+            file.write(block)
+    return path
+
+
+def _head_bytes(blocks: int) -> int:
+    """Room for the table of contents of so many blocks."""
+    return 4_096 + 16 * blocks
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: str) -> Callable[..., TrialOutcome]:
+    """The objective of `_shared`, in a worker. Its arrays are private views: as writable as they were, and nobody else sees it."""
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    with Path(path).open("rb") as file:
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    head_bytes, sizes = pickle.loads(whole)
+    blocks: list[memoryview] = []
+    at = _head_bytes(len(sizes))
+    for size in (head_bytes, *sizes):
+        at += -at % _ALIGNMENT
+        blocks.append(whole[at : at + size])
+        at += size
+    objective: Callable[..., TrialOutcome] = pickle.loads(blocks[0], buffers=blocks[1:])
+    return objective
+
+
+def _attempt_with_file(path: str, task: Task) -> tuple[str, Finished]:
+    return attempt(_loaded(path), task)
+
+
+# ---------------------------------------------------------------- clusters
+
+
+def _dask_client(cluster: Cluster) -> AbstractContextManager[Any]:
+    """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
+    distributed = _required("distributed", "a dask cluster", "cluster")
+    stack = ExitStack()
+    if cluster.address is not None:
+        try:
+            return stack.enter_context(distributed.Client(cluster.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"no dask scheduler answers at {cluster.address}: {error}; start one, or use local:N") from error
+    return _local_dask(distributed, cluster.workers or 1)
+
+
+def _local_dask(distributed: ModuleType, workers: int) -> AbstractContextManager[Any]:
+    raise NotImplementedError
+
+
+def _ray_engine(objective: Callable[..., TrialOutcome]) -> _Engine:
+    raise NotImplementedError
+
+
+def _required(module: str, purpose: str, extra: str) -> ModuleType:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"{purpose} needs {module}, which is not installed: run  pip install 'autohedge[{extra}]'"
+        ) from error

@@ -1,0 +1,461 @@
+"""What the maker wants now, as one function over plain numbers: prices, sizes, and what becomes of the orders that work.
+
+An order that is good enough keeps its queue place; one that is not is cancelled and replaced, and until the cancel is
+confirmed it still counts against every limit. The live engine runs `decide` as it stands and the backtest compiles it, so a
+rule of the maker is written here once.
+
+Working orders come as columns of equal length `n`, in order of placement: side (±1), price_ticks (0: a market order),
+remaining and filled lots, created_ns, cancelling (1 while a cancel is on its way) and level (0 is the best). What is decided
+goes into `out`, which the caller keeps and which is as long as there can be orders and quotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+from autohedge.domain.orders import Order, OrderState
+from autohedge.market_maker.quoting import QuoteNumbers, QuotePrices, confidence_of, inventory_ratio, quote_prices
+from autohedge.market_maker.reasons import (
+    BELOW_MIN_NOTIONAL,
+    BLOCKED,
+    DENIED,
+    EXPOSURE_CAP,
+    NO_BASE,
+    NO_QUOTE,
+    NONE,
+    ORDER_RATE,
+    PAUSED,
+    PRICE_BELOW_A_TICK,
+    REBALANCE,
+    REFRESH,
+    REPLACING,
+    SELF_TRADE,
+)
+from autohedge.market_maker.sizing import (
+    NO_ORDERS,
+    SizeNumbers,
+    Totals,
+    buyable,
+    exposure,
+    order_size,
+    placeable,
+    scaled,
+    with_order,
+)
+
+BUY: Final = 1
+SELL: Final = -1
+PAUSE_AFTER_REBALANCE_NS: Final = 10_000_000_000
+"""Between two crossing orders the book may refill and the quotes, at full skew, may do the work; one denied blocks nothing."""
+
+
+class MakerNumbers(NamedTuple):
+    """Everything of the configuration that a decision depends on."""
+
+    quote: QuoteNumbers
+    size: SizeNumbers
+    max_order_age_ns: int
+    tolerance_frac: float
+    rebalances: int
+    levels: int
+    level_spacing_frac: float
+    level_size_factor: float
+    sizes_by_confidence: int
+
+
+class Situation(NamedTuple):
+    """What a decision depends on besides the configuration and the working orders.
+
+    The market can be traded. σ per hour is negative while unknown. `blocked_side` is the side that risk forbids (±1; 0 none);
+    `requests_left` is what the venue's request budget still allows (cancels are never held back). The pauses end at their
+    times; a denied side is one that our own risk refused.
+    """
+
+    now_ns: int
+    best_bid_ticks: int
+    best_ask_ticks: int
+    volatility: float
+    depth_score: float
+    base_atoms: int
+    quote_atoms: int
+    spread_multiplier: float
+    inventory_bias: float
+    size_multiplier: float
+    risk_score: float
+    blocked_side: int
+    requests_left: int
+    buy_paused_until_ns: int
+    sell_paused_until_ns: int
+    buy_denied_until_ns: int
+    sell_denied_until_ns: int
+    rebalance_paused_until_ns: int
+
+
+class WorkingColumns(NamedTuple):
+    """The working orders; only the first `n` rows count."""
+
+    side: Any
+    price_ticks: Any
+    remaining_lots: Any
+    filled_lots: Any
+    created_ns: Any
+    cancelling: Any
+    level: Any
+
+
+class DecisionColumns(NamedTuple):
+    """Where a decision is written: rows of orders to cancel with the reason, and new orders (price 0: at market)."""
+
+    cancel_row: Any
+    cancel_reason: Any
+    side: Any
+    price_ticks: Any
+    size_lots: Any
+    level: Any
+
+
+class Outcome(NamedTuple):
+    """How many rows of `DecisionColumns` hold, why each side's best quote is withheld (0: it is not), and the terms."""
+
+    cancels: int
+    orders: int
+    buy_withheld: int
+    sell_withheld: int
+    rebalances: int
+    prices: QuotePrices
+    confidence: float
+
+
+def ratio_at(size: SizeNumbers, base_atoms: int, mid_ticks: float) -> float:
+    """inventory_ratio at this mid."""
+    per_lot = float(size.base_atoms_per_lot)
+    max_lots = float(size.cap_atoms) / (mid_ticks * size.quote_atoms_per_tick_lot)
+    return inventory_ratio(float(base_atoms) / per_lot, float(size.neutral_base_atoms) / per_lot, max_lots)
+
+
+def order_sizes_off_neutral(size: SizeNumbers, base_atoms: int, mid_ticks: float) -> float:
+    """q of the literature: base beyond neutral in order sizes, where one is the configured value at the mid."""
+    lots = float(base_atoms - size.neutral_base_atoms) / float(size.base_atoms_per_lot)
+    return lots * mid_ticks * size.quote_atoms_per_tick_lot / float(size.order_value_atoms)
+
+
+def full_skew(size: SizeNumbers, base_atoms: int, mid_ticks: float) -> int:
+    """−1 when base beyond neutral is worth more than the rebalance threshold, +1 when as much is missing, else 0."""
+    off_lots = float(base_atoms - size.neutral_base_atoms) / float(size.base_atoms_per_lot)
+    off_atoms = off_lots * mid_ticks * size.quote_atoms_per_tick_lot
+    if abs(off_atoms) <= size.rebalance_atoms:
+        return 0
+    return -1 if off_atoms > 0 else 1
+
+
+def decide(numbers: MakerNumbers, now: Situation, orders: WorkingColumns, n: int, out: DecisionColumns) -> Outcome:
+    """Look at the quotes again: cancels and new orders go into `out`."""
+    size = numbers.size
+    mid = (now.best_bid_ticks + now.best_ask_ticks) / 2.0
+    skew = full_skew(size, now.base_atoms, mid)
+    prices = quote_prices(
+        numbers.quote,
+        now.best_bid_ticks,
+        now.best_ask_ticks,
+        now.volatility,
+        ratio_at(size, now.base_atoms, mid),
+        order_sizes_off_neutral(size, now.base_atoms, mid),
+        now.spread_multiplier,
+        now.inventory_bias,
+        skew,
+    )
+    confidence = confidence_of(now.depth_score, now.volatility, now.risk_score)
+    if numbers.rebalances and skew:
+        side, lots = crossing_order(size, now, skew)
+        if lots:
+            # every quote gives way first, because the crossing order must not meet one
+            if n:
+                cancels = cancel_side(orders, n, BUY, REBALANCE, out, 0)
+                cancels = cancel_side(orders, n, SELL, REBALANCE, out, cancels)
+                return Outcome(cancels, 0, REBALANCE, REBALANCE, 0, prices, confidence)
+            out.side[0], out.price_ticks[0], out.size_lots[0], out.level[0] = side, 0, lots, 0
+            return Outcome(0, 1, REBALANCE, REBALANCE, 1, prices, confidence)
+    return quote_both(numbers, now, orders, n, out, prices, confidence)
+
+
+# --- the quotes -----------------------------------------------------------------------------------------------------------
+
+
+def quote_both(
+    numbers: MakerNumbers,
+    now: Situation,
+    orders: WorkingColumns,
+    n: int,
+    out: DecisionColumns,
+    prices: QuotePrices,
+    confidence: float,
+) -> Outcome:
+    """Both sides: withheld with the reason, or reconciled level by level with what works."""
+    factor = now.size_multiplier
+    if numbers.sizes_by_confidence:
+        factor = (0.5 + 0.5 * confidence) * now.size_multiplier
+    buy_reason = withhold_reason(now, BUY, prices.bid_ticks, prices.reason)
+    sell_reason = withhold_reason(now, SELL, prices.ask_ticks, prices.reason)
+    cancels = cancel_side(orders, n, BUY, buy_reason, out, 0) if buy_reason else 0
+    if sell_reason:
+        cancels = cancel_side(orders, n, SELL, sell_reason, out, cancels)
+    budget = now.requests_left - cancels
+    tolerance_frac = 0.0 if at_touch(numbers.quote, now, prices) else numbers.tolerance_frac
+    totals = working_totals(numbers.size, orders, n)
+    placed = 0
+    spacing_ticks = 0
+    if numbers.levels > 1:
+        spacing_ticks = max(1, int(ceil(numbers.level_spacing_frac * prices.mid_ticks)))  # noqa: RUF046 - a float when compiled
+    for side in (BUY, SELL):
+        if (buy_reason if side > 0 else sell_reason) != NONE:
+            continue
+        best = prices.bid_ticks if side > 0 else prices.ask_ticks
+        value_atoms = numbers.size.order_value_atoms
+        for level in range(numbers.levels):
+            price = best - side * level * spacing_ticks
+            if price <= 0:
+                cancels = cancel_level(orders, n, side, level, PRICE_BELOW_A_TICK, out, cancels)
+                continue
+            cancels_before = cancels
+            cancels, lots, reason = reconcile(
+                numbers, now, orders, n, out, cancels, totals, side, level, price, value_atoms, factor, tolerance_frac, budget
+            )
+            budget -= cancels - cancels_before
+            if lots:
+                out.side[placed], out.price_ticks[placed], out.size_lots[placed], out.level[placed] = side, price, lots, level
+                placed += 1
+                budget -= 1
+                totals = with_order(numbers.size, totals, side, price, lots)
+            if level == 0:
+                if side > 0:
+                    buy_reason = reason
+                else:
+                    sell_reason = reason
+            value_atoms = int(value_atoms * numbers.level_size_factor)
+    while placed and budget < 0:
+        # a cancel of the other side, which is never held back, used up what this order had counted on
+        placed -= 1
+        budget += 1
+        if out.level[placed] == 0:
+            if out.side[placed] > 0:
+                buy_reason = ORDER_RATE
+            else:
+                sell_reason = ORDER_RATE
+    return Outcome(cancels, placed, buy_reason, sell_reason, 0, prices, confidence)
+
+
+def withhold_reason(now: Situation, side: int, price_ticks: int, reason: int) -> int:
+    """Why the side is not to be quoted at all; 0 when it is."""
+    if price_ticks <= 0:
+        return reason if reason else PRICE_BELOW_A_TICK
+    pause = pause_of(now, side)
+    if pause:
+        return pause
+    return BLOCKED if now.blocked_side == side else NONE
+
+
+def pause_of(now: Situation, side: int) -> int:
+    """Why the side pauses: denied by our own risk, or after a fill; 0 when it does not."""
+    if now.now_ns < (now.buy_denied_until_ns if side > 0 else now.sell_denied_until_ns):
+        return DENIED
+    return PAUSED if now.now_ns < (now.buy_paused_until_ns if side > 0 else now.sell_paused_until_ns) else NONE
+
+
+def at_touch(quote: QuoteNumbers, now: Situation, prices: QuotePrices) -> bool:
+    """True while a touch style follows the best prices; held off by the profit floor it keeps a distance like any other."""
+    return quote.touch != 0 and 2.0 * prices.half_ticks <= now.best_ask_ticks - now.best_bid_ticks
+
+
+def reconcile(
+    numbers: MakerNumbers,
+    now: Situation,
+    orders: WorkingColumns,
+    n: int,
+    out: DecisionColumns,
+    cancels: int,
+    totals: Totals,
+    side: int,
+    level: int,
+    price: int,
+    value_atoms: int,
+    factor: float,
+    tolerance_frac: float,
+    budget: int,
+) -> tuple[int, int, int]:
+    """Keep, replace or place one quote: (cancels so far, lots to place, why it is not quoted; 0 if it is)."""
+    size = numbers.size
+    live, only, market_order = live_orders(orders, n, side, level)
+    if market_order:
+        return cancels, 0, REBALANCE
+    without = totals_without(size, orders, n, totals, side, level) if live else totals
+    if live == 1 and good_enough(numbers, now, orders, only, price, without, value_atoms, factor, tolerance_frac):
+        return cancels, 0, NONE
+    if live and budget < live + 1:
+        stale = 0
+        for i in range(n):
+            if is_live(orders, i, side, level) and (orders.price_ticks[i] - price) * side > 0:
+                out.cancel_row[cancels], out.cancel_reason[cancels] = i, ORDER_RATE
+                cancels += 1
+                stale += 1
+        return cancels, 0, ORDER_RATE if stale == live else NONE
+    if meets_own(orders, n, side, price):
+        return cancel_level(orders, n, side, level, REFRESH, out, cancels), 0, SELF_TRADE
+    lots = wanted_lots(size, value_atoms, side, price, now, totals, factor)
+    if lots == 0 and live and wanted_lots(size, value_atoms, side, price, now, without, factor) > 0:
+        # the room is taken by the order that is to be replaced: cancel now, place when that is confirmed
+        return cancel_level(orders, n, side, level, REFRESH, out, cancels), 0, REPLACING
+    cancels = cancel_level(orders, n, side, level, REFRESH, out, cancels)
+    if lots == 0:
+        return cancels, 0, why_no_size(size, value_atoms, side, price, now, totals)
+    if budget - live < 1:
+        return cancels, 0, ORDER_RATE
+    return cancels, lots, NONE
+
+
+def wanted_lots(
+    size: SizeNumbers, value_atoms: int, side: int, price: int, now: Situation, totals: Totals, factor: float
+) -> int:
+    """The size of a quote at `price`, confidence and mandate included; 0 when it would be too small for the venue."""
+    lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
+    return placeable(size, price, scaled(lots, factor))
+
+
+def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now: Situation, totals: Totals) -> int:
+    """The binding reason behind a size of zero."""
+    whole = value_atoms // (price * size.quote_atoms_per_tick_lot)
+    if (
+        placeable(size, price, whole) == 0
+        or order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals) > 0
+    ):
+        return BELOW_MIN_NOTIONAL
+    if side < 0:
+        return NO_BASE
+    room_atoms = size.cap_atoms - exposure(size, now.base_atoms, totals, price, 0)
+    return EXPOSURE_CAP if room_atoms < value_atoms else NO_QUOTE
+
+
+def good_enough(
+    numbers: MakerNumbers,
+    now: Situation,
+    orders: WorkingColumns,
+    row: int,
+    price: int,
+    without: Totals,
+    value_atoms: int,
+    factor: float,
+    tolerance_frac: float,
+) -> bool:
+    """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted.
+
+    Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue.
+    """
+    if now.now_ns - orders.created_ns[row] > numbers.max_order_age_ns:
+        return False
+    own_price = orders.price_ticks[row]
+    if abs(own_price - price) > tolerance_frac * price:
+        return False
+    wanted = wanted_lots(numbers.size, value_atoms, orders.side[row], own_price, now, without, factor)
+    remaining = orders.remaining_lots[row]
+    if orders.filled_lots[row] == 0 and 2 * remaining < wanted:
+        return False
+    return bool(2 * remaining <= 3 * wanted)
+
+
+# --- the working orders -----------------------------------------------------------------------------------------------------
+
+
+def is_live(orders: WorkingColumns, row: int, side: int, level: int) -> bool:
+    """True for an order of this side and level that is not being cancelled."""
+    return bool(orders.side[row] == side and orders.level[row] == level and orders.cancelling[row] == 0)
+
+
+def live_orders(orders: WorkingColumns, n: int, side: int, level: int) -> tuple[int, int, bool]:
+    """(how many are live on this level, the last one's row, whether a market order of this side is on its way)."""
+    live, only = 0, -1
+    for i in range(n):
+        if orders.side[i] == side and orders.cancelling[i] == 0:
+            if orders.price_ticks[i] == 0:
+                return 0, -1, True
+            if orders.level[i] == level:
+                live += 1
+                only = i
+    return live, only, False
+
+
+def working_totals(size: SizeNumbers, orders: WorkingColumns, n: int) -> Totals:
+    """Totals of all working orders."""
+    totals = NO_ORDERS
+    for i in range(n):
+        totals = with_order(size, totals, orders.side[i], orders.price_ticks[i], orders.remaining_lots[i])
+    return totals
+
+
+def totals_without(size: SizeNumbers, orders: WorkingColumns, n: int, totals: Totals, side: int, level: int) -> Totals:
+    """The totals without the live orders of one side and level."""
+    for i in range(n):
+        if is_live(orders, i, side, level):
+            totals = with_order(size, totals, side, orders.price_ticks[i], -orders.remaining_lots[i])
+    return totals
+
+
+def meets_own(orders: WorkingColumns, n: int, side: int, price: int) -> bool:
+    """True when an own order on the other side rests where the new one would trade with it."""
+    for i in range(n):
+        if orders.side[i] != side and orders.price_ticks[i] > 0 and (price - orders.price_ticks[i]) * side >= 0:
+            return True
+    return False
+
+
+def cancel_side(orders: WorkingColumns, n: int, side: int, reason: int, out: DecisionColumns, cancels: int) -> int:
+    """Cancel every resting order of a side that is not being cancelled yet; returns the cancels so far."""
+    for i in range(n):
+        # a market order never rests, so there is nothing to cancel
+        if orders.side[i] == side and orders.cancelling[i] == 0 and orders.price_ticks[i] > 0:
+            out.cancel_row[cancels], out.cancel_reason[cancels] = i, reason
+            cancels += 1
+    return cancels
+
+
+def cancel_level(orders: WorkingColumns, n: int, side: int, level: int, reason: int, out: DecisionColumns, cancels: int) -> int:
+    """The same for one level of a side."""
+    for i in range(n):
+        if is_live(orders, i, side, level) and orders.price_ticks[i] > 0:
+            out.cancel_row[cancels], out.cancel_reason[cancels] = i, reason
+            cancels += 1
+    return cancels
+
+
+# --- the rebalance ----------------------------------------------------------------------------------------------------------
+
+
+def crossing_order(size: SizeNumbers, now: Situation, skew: int) -> tuple[int, int]:
+    """(side, lots) of the crossing order back to neutral that is due now; 0 lots when something forbids it."""
+    side = BUY if skew > 0 else SELL
+    if now.requests_left < 1 or now.now_ns < now.rebalance_paused_until_ns:
+        return side, 0
+    if pause_of(now, side) or now.blocked_side == side:
+        return side, 0
+    price = now.best_ask_ticks if side > 0 else now.best_bid_ticks
+    lots = abs(now.base_atoms - size.neutral_base_atoms) // size.base_atoms_per_lot
+    if side > 0:
+        fee, per = size.taker_fee_numerator, size.taker_fee_denominator
+        lots = min(lots, buyable(size, price, now.base_atoms, now.quote_atoms, NO_ORDERS, fee, per))
+    return side, placeable(size, price, lots)
+
+
+# --- from the domain's objects ------------------------------------------------------------------------------------------------
+
+
+def working_columns(working: Sequence[Order]) -> WorkingColumns:
+    """Orders that may still fill, as columns."""
+    return WorkingColumns(
+        side=[int(order.side) for order in working],
+        price_ticks=[order.price_ticks or 0 for order in working],
+        remaining_lots=[order.size_lots - order.filled_lots for order in working],
+        filled_lots=[order.filled_lots for order in working],
+        created_ns=[order.created_ns for order in working],
+        cancelling=[int(order.state is OrderState.CANCELLING) for order in working],
+        level=[order.level for order in working],
+    )
