@@ -36,15 +36,16 @@ _compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
 _registered: set[Callable[..., Any]] = set()
 
 
-def compile_kernel(kernel: _Function, *, uses: tuple[Callable[..., Any], ...] = ()) -> _Function:
+def compile_kernel(kernel: _Function, *, uses: tuple[Callable[..., Any], ...] = (), allocates: bool = True) -> _Function:
     """`kernel` as machine code, for each combination of argument types on its first call; once per process.
 
-    `uses` are all the plain functions it calls, and those that they call in turn. Without bounds checks; the interpreter's lock
-    is released while it runs. Raises `ConfigError` without numba.
+    `uses` are all the plain functions it calls, and those that they call in turn; they are put in line and make no arrays. A kernel that makes none
+    either (`allocates=False`) counts no references, which for many small calls is most of the time. Without bounds checks; the
+    interpreter's lock is released while it runs. Raises `ConfigError` without numba.
     """
     with _lock:
         if kernel not in _compiled:
-            _compiled[kernel] = _compile(_numba(), kernel, uses)
+            _compiled[kernel] = _compile(_numba(), kernel, uses, allocates)
         return cast("_Function", _compiled[kernel])
 
 
@@ -66,19 +67,21 @@ def _numba() -> ModuleType:
     return numba
 
 
-def _compile(numba: ModuleType, kernel: Callable[..., Any], uses: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+def _compile(
+    numba: ModuleType, kernel: Callable[..., Any], uses: Iterable[Callable[..., Any]], allocates: bool
+) -> Callable[..., Any]:
     from numba.extending import register_jitable
 
     uses = tuple(uses)
     for function in uses:
         if function not in _registered:
-            register_jitable(function)
+            register_jitable(_nrt=False, forceinline=True)(function)
             _registered.add(function)
     folder = _folder_of(kernel, uses, numba.__version__)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        decorate = numba.njit(cache=folder is not None, nogil=True, boundscheck=False, error_model="numpy")
+        decorate = numba.njit(cache=folder is not None, nogil=True, boundscheck=False, error_model="numpy", _nrt=allocates)
         return cast("Callable[..., Any]", decorate(kernel))
     finally:
         numba.config.CACHE_DIR = before

@@ -1,26 +1,32 @@
 """Trials on the cores of this machine or on a cluster, by joblib: one option chooses where, and the outcomes are the same.
 
-Promise: each task's outcome comes back as soon as it is there, in any order; the objective travels to each worker once, not with
-each task; workers run one thread each, so that together they do not ask for more cores than they were given. Tasks are taken
-from the caller one by one as workers become free, so a caller that ends its tasks gets what is under way and nothing is lost.
+Promise: each task's outcome comes back as soon as it is there, in any order; the objective travels to each worker once, not
+with each task; workers run one thread each, so that together they do not ask for more cores than they were given. Tasks are
+taken from the caller as workers become free, so a caller that ends its tasks still gets what is under way, and nothing is lost.
 
-An `AutoHedgeError` of an objective is an outcome: that trial failed. What says nothing about the parameters (a disk that is full,
-a program that contradicts itself, any other exception) comes back as a `Crash`, and the caller decides.
+An `AutoHedgeError` of an objective is an outcome: that trial failed. What says nothing about the parameters (a disk that is
+full, a program that contradicts itself, any other exception) comes back as a `Crash`, and the caller decides.
 """
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import pickle
 import re
+import shutil
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType, TracebackType
@@ -31,13 +37,14 @@ from autohedge.errors import AutoHedgeError, ConfigError, InvariantBroken, Stora
 
 MAX_WORKERS = 4_096
 CONNECT_TIMEOUT_S = 10
-ONE_THREAD = {
-    name: "1"
-    for name in ("MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-}
+CHUNK_PER_WORKER = 4
+ONE_THREAD = dict.fromkeys(
+    ("MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+)
 """Environment of a worker: the libraries that would start a thread per core start one."""
 
 _ALIGNMENT = 64
+_SCRATCH = "autohedge-workers-"
 _LOCAL = re.compile(r"local(?::(\d{1,4}))?", re.ASCII)
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/:]+:\d{1,5}", re.ASCII)
 
@@ -68,10 +75,7 @@ class CrashTrace(Exception):
 def attempt(objective: Callable[..., TrialOutcome], task: Task) -> tuple[str, Finished]:
     """Call the objective once; every `Exception` becomes part of the answer."""
     try:
-        if task.window is None:
-            outcome = objective(dict(task.params))
-        else:
-            outcome = objective(dict(task.params), *task.window)
+        outcome = objective(dict(task.params), *(task.window or ()))
         if not isinstance(outcome, TrialOutcome):
             raise TypeError(f"expected the objective to return a TrialOutcome, found {type(outcome).__name__}")
     except (InvariantBroken, StorageError) as error:
@@ -125,12 +129,18 @@ class Workers:
     """Whoever makes the trials: this process, processes beside it, or a cluster. A context manager; starts at its first task.
 
     `n_jobs` counts processes on this machine (1: this one); None is one per usable core. With `cluster` the cluster decides how
-    many. Raises `ConfigError` for a number below 1, for an engine that is not installed, and for a scheduler that does not
-    answer.
+    many. `scratch_dir` is where the objective is put for them while they work (None: the system's place for such files); what
+    a kill left there is removed. Raises `ConfigError` for a number below 1, for an engine that is not installed, and for a
+    scheduler that does not answer.
     """
 
     def __init__(
-        self, objective: Callable[..., TrialOutcome], *, n_jobs: int | None = 1, cluster: Cluster | None = None
+        self,
+        objective: Callable[..., TrialOutcome],
+        *,
+        n_jobs: int | None = 1,
+        cluster: Cluster | None = None,
+        scratch_dir: Path | None = None,
     ) -> None:
         jobs = usable_cores() if n_jobs is None else n_jobs
         if not 1 <= jobs <= MAX_WORKERS:
@@ -140,6 +150,7 @@ class Workers:
         self._objective = objective
         self._jobs = jobs
         self._cluster = cluster
+        self._scratch_dir = scratch_dir
         self._stack = ExitStack()
         self._engine: _Engine | None = None
 
@@ -150,7 +161,7 @@ class Workers:
         self._engine = None
         self._stack.close()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Finished]]:
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[str, Finished]]:
         """Each task's key with how it ended, as it ends."""
         if self._cluster is None and self._jobs == 1:
             for task in tasks:
@@ -161,32 +172,67 @@ class Workers:
             return
         if self._engine is None:
             self._engine = self._started()
-        from joblib import Parallel, delayed, parallel_config
-
-        engine = self._engine
-        with parallel_config(**engine.config):
-            outcomes = Parallel(return_as="generator_unordered")(delayed(engine.call)(engine.handle, task) for task in feed)
-            yield from outcomes
+        try:
+            yield from _streamed(self._engine, feed) if self._engine.streams else _in_chunks(self._engine, feed)
+        except self._engine.broken as error:
+            raise AutoHedgeError(
+                "a worker died in the middle of a trial, most often for want of memory; what is finished is kept: "
+                "go on with fewer jobs"
+            ) from error
 
     def _started(self) -> _Engine:
         if self._cluster is None:
-            folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="autohedge-search-")))
-            path = _shared(self._objective, folder)
-            config = {"backend": "loky", "n_jobs": self._jobs, "inner_max_num_threads": 1}
-            return _Engine(config, _attempt_with_file, str(path))
+            path = _shared(self._objective, self._stack.enter_context(_scratch(self._scratch_dir)))
+            backend = _backend("loky", inner_max_num_threads=1)
+            return _Engine(backend, self._jobs, _attempt_with_file, (str(path), os.getpid()), (BrokenExecutor,))
         if self._cluster.kind == "ray":
-            return _ray_engine(self._objective)
-        client = self._stack.enter_context(_dask_client(self._cluster))
-        config = {"backend": "dask", "client": client, "scatter": [self._objective]}
-        return _Engine(config, attempt, self._objective)
+            return self._stack.enter_context(_ray(self._objective))
+        return self._stack.enter_context(_dask(self._cluster, self._objective))
 
 
 class _Engine(NamedTuple):
-    """A joblib backend, and what to call with which handle of the objective."""
+    """A joblib backend with its number of jobs, what to call with which handle of the objective, what it raises when a worker
+    has died, and whether it gives outcomes one by one."""
 
-    config: dict[str, Any]
+    backend: Any
+    n_jobs: int
     call: Callable[[Any, Task], tuple[str, Finished]]
     handle: Any
+    broken: tuple[type[Exception], ...]
+    streams: bool = True
+
+
+def _streamed(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
+    """Outcomes one by one, in the order in which they are there."""
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(backend=engine.backend, n_jobs=engine.n_jobs, return_as="generator_unordered")
+    outcomes = parallel(delayed(engine.call)(engine.handle, task) for task in feed)
+    try:
+        for each in outcomes:  # noqa: UP028 - `yield from` would close them itself, and joblib then warns
+            yield each
+    finally:
+        with warnings.catch_warnings():  # a caller that leaves early knows that it does
+            warnings.simplefilter("ignore")
+            outcomes.close()
+
+
+def _in_chunks(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
+    """Outcomes by the handful, for backends that can give no others."""
+    from joblib import Parallel, delayed
+
+    with Parallel(backend=engine.backend, n_jobs=engine.n_jobs) as parallel:
+        tasks = iter(feed)
+        while chunk := list(islice(tasks, CHUNK_PER_WORKER * engine.n_jobs)):
+            yield from parallel(delayed(engine.call)(engine.handle, task) for task in chunk)
+
+
+def _backend(name: str, **parameters: Any) -> Any:
+    """A joblib backend that can be given to many `Parallel` calls, so that what it holds (scattered data) is made once."""
+    from joblib import parallel_config
+
+    with parallel_config(backend=name, **parameters) as made:
+        return made["backend"]
 
 
 class _Peeked:
@@ -212,10 +258,18 @@ class _Peeked:
 # ---------------------------------------------------------------- processes on this machine
 
 
+@contextmanager
+def _scratch(beside: Path | None) -> Iterator[Path]:
+    """A new folder that goes at the end; `beside` belongs to us alone, so its older ones are what a kill left."""
+    for left in beside.glob(f"{_SCRATCH}*") if beside is not None else ():
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=_SCRATCH, dir=beside) as name:
+        yield Path(name)
+
+
 def _shared(objective: object, folder: Path) -> Path:
     """The objective in one file: its pickle, and behind it the memory of its arrays, which all workers map and none copies."""
-    from joblib.externals import cloudpickle
-
+    cloudpickle = _required("cloudpickle", "parallel search", "backtest")
     buffers: list[pickle.PickleBuffer] = []
     path = folder / "objective"
     try:
@@ -237,8 +291,10 @@ def _head_bytes(blocks: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str) -> Callable[..., TrialOutcome]:
-    """The objective of `_shared`, in a worker. Its arrays are private views: as writable as they were, and nobody else sees it."""
+def _loaded(path: str, parent_pid: int) -> Callable[..., TrialOutcome]:
+    """The objective of `_shared`, in a worker. Its arrays are private views: as writable as before, and what one writes no
+    other sees."""
+    threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
     if threading.current_thread() is threading.main_thread():
@@ -256,39 +312,90 @@ def _loaded(path: str) -> Callable[..., TrialOutcome]:
     return objective
 
 
-def _attempt_with_file(path: str, task: Task) -> tuple[str, Finished]:
-    return attempt(_loaded(path), task)
+def _end_with(parent_pid: int) -> None:
+    """A killed parent cannot end its workers; they would work on for nobody, and then wait."""
+    while os.getppid() == parent_pid:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _attempt_with_file(handle: tuple[str, int], task: Task) -> tuple[str, Finished]:
+    return attempt(_loaded(*handle), task)
 
 
 # ---------------------------------------------------------------- clusters
 
 
-def _dask_client(cluster: Cluster) -> AbstractContextManager[Any]:
+@contextmanager
+def _dask(cluster: Cluster, objective: Callable[..., TrialOutcome]) -> Iterator[_Engine]:
+    """The objective scattered to every worker of a dask cluster, where it stays."""
+    with _dask_client(cluster) as client:
+        from distributed import KilledWorker
+
+        yield _Engine(_backend("dask", client=client, scatter=[objective]), -1, attempt, objective, (KilledWorker,))
+
+
+@contextmanager
+def _dask_client(cluster: Cluster) -> Iterator[Any]:
     """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
     distributed = _required("distributed", "a dask cluster", "cluster")
-    stack = ExitStack()
-    if cluster.address is not None:
+    if cluster.address is None:
+        with (
+            distributed.LocalCluster(
+                n_workers=cluster.workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,  # no limit: dask would stop a worker in the middle of a trial
+                silence_logs=logging.ERROR,
+                env=ONE_THREAD,
+            ) as here,
+            distributed.Client(here, set_as_default=False) as client,
+        ):
+            yield client
+        return
+    try:
+        client = distributed.Client(cluster.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no dask scheduler answers at {cluster.address} within {CONNECT_TIMEOUT_S} s; start one, or use local:N"
+        ) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise ConfigError(f"the dask scheduler at {cluster.address} has no workers; start some, or use local:N")
+        yield client
+
+
+@contextmanager
+def _ray(objective: Callable[..., TrialOutcome]) -> Iterator[_Engine]:
+    """The ray cluster of the environment (RAY_ADDRESS), or one on this machine."""
+    ray = _required("ray", "a ray cluster", None)
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, include_dashboard=False)
         try:
-            return stack.enter_context(distributed.Client(cluster.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"no dask scheduler answers at {cluster.address}: {error}; start one, or use local:N") from error
-    return _local_dask(distributed, cluster.workers or 1)
+            yield _ray_engine(ray, objective)
+        finally:
+            ray.shutdown()
+        return
+    yield _ray_engine(ray, objective)
 
 
-def _local_dask(distributed: ModuleType, workers: int) -> AbstractContextManager[Any]:
-    raise NotImplementedError
+def _ray_engine(ray: ModuleType, objective: Callable[..., TrialOutcome]) -> _Engine:
+    died = ray.exceptions.RayActorError
+    _required("ray.util.joblib", "a ray cluster", None).register_ray()
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return _Engine(_backend("ray"), workers, _attempt_with_ref, [ray.put(objective)], (died,), streams=False)
 
 
-def _ray_engine(objective: Callable[..., TrialOutcome]) -> _Engine:
-    raise NotImplementedError
+def _attempt_with_ref(handle: list[Any], task: Task) -> tuple[str, Finished]:
+    return attempt(_required("ray", "a ray cluster", None).get(handle[0]), task)
 
 
-def _required(module: str, purpose: str, extra: str) -> ModuleType:
+def _required(module: str, purpose: str, extra: str | None) -> ModuleType:
     from importlib import import_module
 
     try:
         return import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"{purpose} needs {module}, which is not installed: run  pip install 'autohedge[{extra}]'"
-        ) from error
+        install = f"'autohedge[{extra}]'" if extra else module
+        raise ConfigError(f"{purpose} needs {module}, which is not installed: run  pip install {install}") from error

@@ -1,12 +1,12 @@
 """Returns on a fixed UTC grid and what follows from them; drawdowns; how much of the time there was a position.
 
-Risk figures come from simple returns over equal periods of time, never from profit levels and never from returns per trade. Where
-something is not defined the answer is None with the reason in `Reasons`, never an infinity and never NaN.
+Risk figures come from simple returns over equal periods of time, never from profit levels and never from returns per trade.
+Where something is not defined the answer is None with the reason in `Reasons`, never an infinity and never NaN.
 
-The grid: days where the run spans 60 days or more, hours from 60 hours on, minutes below; never finer than the rows of the curve.
-A period counts when the run covers nine tenths of it. A year has `trading_days_per_year` days. With 365 every hour of the day
-counts, and a period without a row is one without change; with fewer, the market closes: periods without any row of the curve do
-not exist, and a day has as many hours or minutes as were seen on average.
+The grid: days where the run spans 60 days or more, hours from 60 hours on, minutes below; never finer than the rows of the
+curve. A period counts when the run covers nine tenths of it. A year has `trading_days_per_year` days. With 365 every hour of
+the day counts, and a period without a row is one without change; with fewer, the market closes: periods without any row of the
+curve do not exist, and a day has as many hours or minutes as were seen on average.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class PeriodicReturns(NamedTuple):
         if self.values.size < 2:
             return False
         largest = float(np.abs(self.values).max())
-        return float(np.ptp(self.values)) > _SAME * largest + 8 * np.finfo(float).eps
+        return bool(np.ptp(self.values) > _SAME * largest + 8 * np.finfo(float).eps)
 
 
 class Drawdown(NamedTuple):
-    """The deepest fall from a peak, as a fraction of the peak; times are None without a fall, `recovery_ns` also without recovery.
+    """The deepest fall from a peak, as a fraction of the peak; times are None where there was no such moment.
 
     `duration_s` is from the peak to the recovery, or to the end of the run; `longest_s` the longest time below a peak.
     """
@@ -149,7 +149,7 @@ def tail(values: F64) -> tuple[float, float]:
     The first is minus the 5 % quantile (linear between order statistics), the second minus the mean of the returns up to it.
     """
     quantile = float(np.quantile(values, TAIL_FRAC))
-    return -quantile, -float(values[values <= quantile].mean())
+    return 0.0 - quantile, 0.0 - float(values[values <= quantile].mean())  # and not −0.0
 
 
 def drawdown_series(equity: F64) -> F64:
@@ -222,9 +222,10 @@ def mean_equity(result: BacktestResult) -> float:
 
 
 def calendar_returns(result: BacktestResult, unit: str) -> tuple[I64, F64]:
-    """Starts (UTC ns) and simple returns of each calendar month ("M") or day ("D") the run touches, incomplete ones included."""
+    """Starts (UTC ns) and simple returns of each calendar month ("M") or day ("D") that the run touches, parts included."""
     ts, equity = with_start(result)
-    labels = ts.astype("datetime64[ns]").astype(f"datetime64[{unit}]")
+    just_before = np.maximum(ts - 1, result.start_ns)  # the close at midnight belongs to the day that ends
+    labels = just_before.astype("datetime64[ns]").astype(f"datetime64[{unit}]")
     last_of = np.flatnonzero(np.append(labels[1:] != labels[:-1], True))
     levels = np.insert(equity[last_of], 0, equity[0])
     if levels.min() <= 0:

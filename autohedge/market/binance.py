@@ -30,6 +30,8 @@ INSTRUMENT_KIND = "instrument"
 
 _MS_BELOW = 10**14  # no time that fits in 64 bits of nanoseconds has so many milliseconds
 _INT64_END = 2**63
+_new = tuple.__new__
+"""A named tuple from its values without the Python call that its constructor is: these are most of what is made here."""
 
 
 class Skip(Enum):
@@ -51,12 +53,13 @@ def symbol_code(symbol: str) -> str:
 class LineParser:
     """Lines of one instrument. Keeps the texts it has converted, so use one parser for a whole recording."""
 
-    __slots__ = ("_code", "_lots", "_ticks", "instrument")
+    __slots__ = ("_code", "_level_ticks", "_lots", "_ticks", "instrument")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self._code = symbol_code(instrument.symbol)
         self._ticks = price_grid(instrument)
+        self._level_ticks = price_grid(instrument, positive=True)
         self._lots = size_grid(instrument)
 
     @property
@@ -93,15 +96,10 @@ class LineParser:
         if type(data) is not dict:
             raise CorruptLine("data is not an object")
         kind = data.get("e")
-        if kind is None:
-            if "s" not in data:
-                return self._without_symbol(ts_init_ns, message, data)
-            kind = "bookTicker"
-        if data["s"] != self._code:
-            if type(data["s"]) is not str:
-                raise CorruptLine("symbol is not a text")
-            return Skip.FOREIGN
-        if kind == "bookTicker":
+        symbol = data.get("s")
+        if symbol != self._code:
+            return self._of_another(ts_init_ns, message, data)
+        if kind is None or kind == "bookTicker":
             return self._top(ts_init_ns, data)
         if kind == "trade":
             return self._trade(ts_init_ns, data)
@@ -111,7 +109,12 @@ class LineParser:
             raise CorruptLine("kind is not a text")
         return Skip.NOTE if kind == INSTRUMENT_KIND else Skip.FOREIGN
 
-    def _without_symbol(self, ts_init_ns: int, message: dict[str, Any], data: dict[str, Any]) -> BookSnapshot | Skip:
+    def _of_another(self, ts_init_ns: int, message: dict[str, Any], data: dict[str, Any]) -> BookSnapshot | Skip:
+        """A line that does not say that it is of our symbol; a snapshot names none."""
+        if "s" in data or data.get("e") is not None:
+            if type(data["s"]) is not str:
+                raise CorruptLine("symbol is not a text")
+            return Skip.FOREIGN
         if "lastUpdateId" in data:
             # partial depth streams look alike but show only the best levels, so diffs cannot continue them
             return Skip.FOREIGN if "stream" in message else self._snapshot(ts_init_ns, data)
@@ -121,35 +124,23 @@ class LineParser:
 
     def _top(self, ts_init_ns: int, data: dict[str, Any]) -> TopOfBook:
         ticks, lots = self._ticks, self._lots
-        top = TopOfBook(
-            _venue_time_ns(data["E"]) if "E" in data else 0,
-            ts_init_ns,
-            _id(data["u"]),
-            ticks[data["b"]],
-            lots[data["B"]],
-            ticks[data["a"]],
-            lots[data["A"]],
-        )
+        ts_event_ns = _venue_time_ns(data["E"]) if "E" in data else 0
+        update_id = _id(data["u"])
+        bid, bid_lots, ask, ask_lots = ticks[data["b"]], lots[data["B"]], ticks[data["a"]], lots[data["A"]]
         # an empty side is all zeros; one zero alone is damage, or a best size of less than a lot
-        if (not top.bid_ticks) != (not top.bid_lots) or (not top.ask_ticks) != (not top.ask_lots):
+        if not (bid and bid_lots and ask and ask_lots) and ((not bid) != (not bid_lots) or (not ask) != (not ask_lots)):
             raise CorruptLine("price is zero or size less than a lot")
-        return top
+        return _new(TopOfBook, (ts_event_ns, ts_init_ns, update_id, bid, bid_lots, ask, ask_lots))
 
     def _trade(self, ts_init_ns: int, data: dict[str, Any]) -> Trade:
         buyer_is_maker = data["m"]
         if type(buyer_is_maker) is not bool:
             raise CorruptLine("m is not true or false")
-        trade = Trade(
-            _venue_time_ns(data["T"]) if "T" in data else _venue_time_ns(data["E"]) if "E" in data else 0,
-            ts_init_ns,
-            _id(data["t"]),
-            self._ticks[data["p"]],
-            self._lots[data["q"]],
-            SELL if buyer_is_maker else BUY,
-        )
-        if not trade.price_ticks or not trade.size_lots:
+        ts_event_ns = _venue_time_ns(data["T"]) if "T" in data else _venue_time_ns(data["E"]) if "E" in data else 0
+        trade_id, price, lots = _id(data["t"]), self._ticks[data["p"]], self._lots[data["q"]]
+        if not price or not lots:
             raise CorruptLine("price is zero or size less than a lot")
-        return trade
+        return _new(Trade, (ts_event_ns, ts_init_ns, trade_id, price, lots, SELL if buyer_is_maker else BUY))
 
     def _delta(self, ts_init_ns: int, data: dict[str, Any]) -> BookDelta:
         first, last = _id(data["U"]), _id(data["u"])
@@ -171,13 +162,15 @@ class LineParser:
             raise CorruptLine("levels are not a list")
         if not levels:
             return ()
-        if set(map(type, levels)) != {list} or set(map(len, levels)) != {2}:
+        if set(map(type, levels)) != {list}:
             raise CorruptLine("a level is not a pair")
-        ticks, lots = self._ticks, self._lots
-        made = tuple([(ticks[price], lots[size]) for price, size in levels])
-        if not min(made)[0]:
-            raise CorruptLine("a price is zero")
-        return made
+        ticks, lots = self._level_ticks, self._lots
+        try:
+            return tuple([(ticks[price], lots[size]) for price, size in levels])
+        except OffGrid:
+            raise
+        except ValueError as error:  # too few or too many to unpack
+            raise CorruptLine("a level is not a pair") from error
 
 
 def best_first(bids: Sequence[Level], asks: Sequence[Level]) -> bool:

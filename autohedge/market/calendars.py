@@ -37,7 +37,7 @@ class TradingCalendar:
     def stretches(self, start_ns: int, end_ns: int) -> pl.DataFrame:
         """Unbroken stretches of trading that touch [start_ns, end_ns), in order; none is an empty frame.
 
-        Columns `session_ns` (the session's date at 00:00 UTC), `open_ns`, `close_ns`; a lunch break makes two rows of a session.
+        Columns `session_ns` (its date at 00:00 UTC), `open_ns`, `close_ns`; a lunch break makes two rows of a session.
         Raises `MarketDataError` for years that the calendar does not know.
         """
         first_day, last_day = start_ns // _NS_PER_DAY - _MARGIN_DAYS, end_ns // _NS_PER_DAY + _MARGIN_DAYS

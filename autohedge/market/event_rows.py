@@ -130,9 +130,28 @@ def require_well_formed(columns: EventColumns, source: str) -> None:
     """See to it that every row belongs to a message of its kind and every number is in its range, so that compiled code may
     read the columns without looking. Raises `MarketDataError` with the first row at fault.
     """
-    for what, faulty in _faults(columns):
+    for _, what, faulty in _faults(columns):
         if faulty.any():
             raise MarketDataError(f"{source}: row {int(faulty.argmax())}: {what}; not a recording of ours, or a damaged one")
+
+
+def without_faults(columns: EventColumns) -> tuple[EventColumns, list[tuple[str, str, int, int]]]:
+    """The messages without a fault, and the faults of the others: kind (as in `autohedge.market.faults`), what it is, in how
+    many rows, and the first of them.
+    """
+    found: list[tuple[str, str, int, int]] = []
+    bad_rows = np.zeros(len(columns.kind), np.bool_)
+    for kind, what, faulty in _faults(columns):
+        # rows that are out of range are at fault in other ways too, which need not be told
+        new = faulty & ~bad_rows
+        if new.any():
+            found.append((kind, what, int(new.sum()), int(new.argmax())))
+        bad_rows |= faulty
+    if not found:
+        return columns, found
+    message: I64 = np.cumsum(columns.ends_message) - columns.ends_message
+    sound = ~np.isin(message, message[bad_rows])
+    return EventColumns._make(column[sound] for column in columns), found
 
 
 def in_order_of_receipt(columns: EventColumns, source: str) -> EventColumns:
@@ -188,7 +207,7 @@ def _take(event: MarketEvent, levels: list[Level]) -> _Head:
     if isinstance(event, Trade):
         ts_event_ns, ts_init_ns, at, price, lots, aggressor = event
         levels.append((price, lots))
-        return ts_init_ns, ts_event_ns, TRADE, at, at, int(aggressor is BUY), int(aggressor is SELL), 0
+        return ts_init_ns, ts_event_ns, TRADE, at, at, int(aggressor == BUY), int(aggressor != BUY), 0
     if isinstance(event, BookDelta):
         ts_event_ns, ts_init_ns, first, last, bids, asks = event
         kind = DELTA
@@ -235,28 +254,29 @@ def _events_in(columns: EventColumns, offset: int) -> Iterator[MarketEvent]:
 # --- well-formedness -------------------------------------------------------------------------------------------------------
 
 
-def _faults(columns: EventColumns) -> Iterator[tuple[str, Flags]]:
-    """What can be wrong with rows, and which rows it is wrong with."""
+def _faults(columns: EventColumns) -> Iterator[tuple[str, str, Flags]]:
+    """What can be wrong with rows, by its name in `autohedge.market.faults` and in words, and which rows it is wrong with."""
     kind, side, ends = columns.kind, columns.side, columns.ends_message
+    price, size = columns.price_ticks, columns.size_lots
     if not len(kind):
         return
     begins = np.empty_like(ends)
     begins[0], begins[1:] = True, ends[:-1]
-    yield "the kind is none of 0, 1, 2, 3", kind > TRADE
-    yield "a time is negative", (columns.ts_init_ns < 0) | (columns.ts_event_ns < 0)
-    yield "the ids are not in order", (columns.first_id < 0) | (columns.last_id < columns.first_id)
-    yield "a price is out of range", (columns.price_ticks < 0) | (columns.price_ticks > MAX_STEPS)
-    yield "a size is out of range", (columns.size_lots < 0) | (columns.size_lots > MAX_STEPS)
-    levels = kind <= DELTA
-    empty = (side == 0) & (columns.price_ticks == 0) & (columns.size_lots == 0) & levels & begins & ends
-    yield "the side is neither 1 nor -1", (side != 1) & (side != -1) & ~empty
-    yield "the price is zero", (columns.price_ticks == 0) & (kind != TOP) & ~empty
-    yield "price or size is zero", ((columns.price_ticks == 0) != (columns.size_lots == 0)) & (kind >= TOP)
-    yield "a trade is not one row", (kind == TRADE) & ~(begins & ends)
-    yield "a quote is not a bid and an ask", (kind == TOP) & ((begins != (side == 1)) | (ends != (side == -1)))
-    yield "the message does not end", np.append(np.zeros(len(kind) - 1, bool), not ends[-1])
+    yield "corrupt", "the kind is none of 0, 1, 2, 3", kind > TRADE
+    yield "negative", "a time is negative", (columns.ts_init_ns < 0) | (columns.ts_event_ns < 0)
+    yield "negative", "an id is negative", columns.first_id < 0
+    yield "corrupt", "the ids are not in order", columns.last_id < columns.first_id
+    yield "negative", "a price or size is negative", (price < 0) | (size < 0)
+    yield "out_of_range", "a price or size is out of range", (price > MAX_STEPS) | (size > MAX_STEPS)
+    empty = (side == 0) & (price == 0) & (size == 0) & (kind <= DELTA) & begins & ends
+    yield "zero", "a price is zero", (price == 0) & (kind != TOP) & ~empty
+    yield "zero", "price or size is zero", ((price == 0) != (size == 0)) & (kind >= TOP)
+    yield "corrupt", "the side is neither 1 nor -1", (side != 1) & (side != -1) & ~empty
+    yield "corrupt", "a trade is not one row", (kind == TRADE) & ~(begins & ends)
+    yield "corrupt", "a quote is not a bid and an ask", (kind == TOP) & ((begins != (side == 1)) | (ends != (side == -1)))
+    yield "corrupt", "the message does not end", np.append(np.zeros(len(kind) - 1, np.bool_), ~ends[-1])
     same = kind[1:] == kind[:-1]
     for column in (columns.ts_init_ns, columns.ts_event_ns, columns.first_id, columns.last_id):
         same &= column[1:] == column[:-1]
     same &= side[1:] <= side[:-1]
-    yield "the rows of a message differ, or a bid comes after an ask", np.append(False, ~same & ~begins[1:])
+    yield "corrupt", "the rows of a message differ, or a bid comes after an ask", np.append(False, ~same & ~begins[1:])

@@ -7,7 +7,6 @@ lot make real levels a fraction of a lot finer than its rule, so a size may be r
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 
 from autohedge.domain.instrument import Instrument, decimal_exponent
@@ -16,7 +15,7 @@ MAX_STEPS = 2**53
 """Larger counts of ticks or lots are refused: floats (statistics, compiled loops) hold integers exactly only up to here."""
 
 _CACHE_LIMIT = 200_000
-_PLAIN_DECIMAL = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?", re.ASCII)
+_MAX_DIGITS = 20
 
 
 class OffGrid(ValueError):
@@ -26,15 +25,17 @@ class OffGrid(ValueError):
 class ExactGrid(dict[str, int]):
     """`grid["61837.63"]` → whole steps; converts a text once and remembers a bounded number of them.
 
-    Raises `OffGrid` for anything else than a plain decimal number: signs, exponents, NaN, other types; and for one between
-    two steps, unless it has at most `rounded_places` decimal places: that is rounded down, and counted in `rounded`.
+    Raises `OffGrid` for anything else than a plain decimal number: signs, exponents, NaN, other types; for zero where
+    `positive`; and for one between two steps, unless it has at most `rounded_places` decimal places: that is rounded down, and
+    counted in `rounded`.
     """
 
-    def __init__(self, step: Decimal, name: str, rounded_places: int = 0) -> None:
+    def __init__(self, step: Decimal, name: str, rounded_places: int = 0, positive: bool = False) -> None:
         super().__init__()
         self.rounded = 0
         self._name = name
         self._step = step
+        self._least = int(positive)
         self._rounds = rounded_places > 0
         self._places = max(decimal_exponent(step), rounded_places)
         self._units_per_step = int(step.scaleb(self._places))
@@ -42,18 +43,22 @@ class ExactGrid(dict[str, int]):
     def __missing__(self, text: object) -> int:
         if not isinstance(text, str):
             raise OffGrid(f"{self._name} is not a text")
-        matched = _PLAIN_DECIMAL.fullmatch(text)
-        if matched is None:
+        whole, point, fraction = text.partition(".")
+        digits, places = whole + fraction, len(fraction)
+        plain = digits.isdigit() and digits.isascii() and 0 < len(whole) <= _MAX_DIGITS and len(point) <= places <= _MAX_DIGITS
+        if not plain:
             raise OffGrid(f"{self._name} is not a plain decimal number")
-        whole, fraction = matched[1], (matched[2] or "").rstrip("0")
-        if len(fraction) > self._places:
+        units, too_fine = int(digits), 0
+        if places > self._places:
+            units, too_fine = divmod(units, 10 ** (places - self._places))
+        elif places < self._places:
+            units *= 10 ** (self._places - places)
+        steps, rest = divmod(units, self._units_per_step)
+        if too_fine or (rest and not self._rounds):
             raise OffGrid(f"{self._name} is not a multiple of {self._step}")
-        steps, rest = divmod(int(whole + fraction.ljust(self._places, "0")), self._units_per_step)
-        if steps > MAX_STEPS:
-            raise OffGrid(f"{self._name} is absurdly large")
+        if not self._least <= steps <= MAX_STEPS:
+            raise OffGrid(f"{self._name} is {'absurdly large' if steps else 'zero'}")
         if rest:
-            if not self._rounds:
-                raise OffGrid(f"{self._name} is not a multiple of {self._step}")
             self.rounded += 1
             return steps  # not remembered, so that each one is counted
         if len(self) >= _CACHE_LIMIT:
@@ -62,9 +67,9 @@ class ExactGrid(dict[str, int]):
         return steps
 
 
-def price_grid(instrument: Instrument) -> ExactGrid:
-    """Prices in ticks; one between two ticks is refused."""
-    return ExactGrid(instrument.tick_size, "price")
+def price_grid(instrument: Instrument, positive: bool = False) -> ExactGrid:
+    """Prices in ticks; one between two ticks is refused, and so is zero where `positive`."""
+    return ExactGrid(instrument.tick_size, "price", positive=positive)
 
 
 def size_grid(instrument: Instrument) -> ExactGrid:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import polars
 
 COLUMNS = ("local_ts_ns", "exch_ts_ms", "kind", "side", "px_e8", "qty_e8", "id_first", "id_last")
+ROW = ("kind", "side", "local_ts_ns", "exch_ts_ms", "id_first", "id_last", "px_e8", "qty_e8")
+"""The columns in the order in which `messages` gives them."""
 SLICE_ROWS = 131_072
 """Rows in memory at a time; also the most that one message may have."""
 
@@ -40,10 +42,11 @@ class ParquetRecordingFeed:
     """A `MarketFeed` over one flattened recording.
 
     Raises `ConfigError` without polars, `MarketDataError` for a file that is missing, damaged or laid out differently, or an
-    instrument with a tick or lot that is not a whole number of 1e-8.
+    instrument with a tick or lot that is not a whole number of 1e-8. With `any_numbers` columns of floats are taken too, and
+    what is no whole number in them is missing: for a check, which names what is wrong with a file that nobody would replay.
     """
 
-    def __init__(self, file: Path, instrument: Instrument, *, simulated: bool = False) -> None:
+    def __init__(self, file: Path, instrument: Instrument, *, simulated: bool = False, any_numbers: bool = False) -> None:
         self.instrument = instrument
         self.simulated = simulated
         self.description = described([file])
@@ -51,7 +54,7 @@ class ParquetRecordingFeed:
         self._file = file
         self._tick_e8 = _whole_e8(instrument.tick_size, "tick", instrument.symbol)
         self._lot_e8 = _whole_e8(instrument.lot_size, "lot", instrument.symbol)
-        self._rows = _scan(file)
+        self._rows = _scan(file, any_numbers)
 
     def has_snapshot(self) -> bool:
         """Whether there is any book snapshot to begin from."""
@@ -73,9 +76,9 @@ class ParquetRecordingFeed:
     def _events(self) -> Iterator[MarketEvent]:
         report = self.report
         last_ns: int | None = None
-        for row, message in self._messages():
+        for row, message in self.messages():
             try:
-                event = self._event(message)
+                event = self.event_of(message)
                 ts_ns = event.ts_init_ns
                 if last_ns is None:
                     last_ns = ts_ns
@@ -94,8 +97,8 @@ class ParquetRecordingFeed:
             report.rows += rows_of(event)
             yield event
 
-    def _messages(self) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-        """Rows grouped into messages, with the number of the first one."""
+    def messages(self) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+        """Rows grouped into messages, with the number of the first one. Raises `MarketDataError`."""
         offset = 0
         while True:
             frame = _collected(self._rows.slice(offset, SLICE_ROWS), self._file)
@@ -114,7 +117,8 @@ class ParquetRecordingFeed:
                 return
             offset += starts[-1]  # the last message of a slice may go on in the next one
 
-    def _event(self, rows: list[tuple[Any, ...]]) -> MarketEvent:
+    def event_of(self, rows: list[tuple[Any, ...]]) -> MarketEvent:
+        """The event of a message's rows, each in the order of `ROW`. Raises `CorruptLine` with what is wrong."""
         kind, side, ts_init_ns, ts_event_ms, first, last, *_ = rows[0]
         if any(value is None for row in rows for value in row):
             raise CorruptLine("a value is missing")
@@ -177,7 +181,7 @@ def _whole_e8(step: Decimal, name: str, symbol: str) -> int:
     return int(units)
 
 
-def _scan(file: Path) -> polars.LazyFrame:
+def _scan(file: Path, any_numbers: bool) -> polars.LazyFrame:
     pl = require_polars()
     try:
         frame: polars.LazyFrame = pl.scan_parquet(file, glob=False)
@@ -188,11 +192,19 @@ def _scan(file: Path) -> polars.LazyFrame:
     if missing:
         found = ", ".join(list(schema)[:12])
         raise MarketDataError(f"{file}: not a flattened recording: expected columns {', '.join(missing)}, found {found}")
-    wrong = [name for name in COLUMNS if name != "kind" and not schema[name].is_integer()]
+    whole = [name for name in COLUMNS if name != "kind"]
+    wrong = [name for name in whole if not (schema[name].is_integer() or (any_numbers and schema[name].is_float()))]
     if wrong:
         raise MarketDataError(f"{file}: not a flattened recording: expected whole numbers in {', '.join(wrong)}")
-    order = ("kind", "side", "local_ts_ns", "exch_ts_ms", "id_first", "id_last", "px_e8", "qty_e8")
-    return frame.select(pl.col(name).cast(pl.String if name == "kind" else pl.Int64) for name in order)
+    return frame.select(
+        pl.col(name).cast(pl.String)
+        if name == "kind"
+        # of a float only a whole number is one: 1.5 and NaN become missing
+        else pl.when(pl.col(name) == pl.col(name).round()).then(pl.col(name)).cast(pl.Int64, strict=False)
+        if schema[name].is_float()
+        else pl.col(name).cast(pl.Int64)
+        for name in ROW
+    )
 
 
 def _collected(frame: polars.LazyFrame, file: Path) -> polars.DataFrame:

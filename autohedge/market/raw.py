@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from autohedge.domain.instrument import Instrument
@@ -37,22 +38,21 @@ class RawRecordingFeed:
         self.description = described(files)
         self.report = FeedReport()
         self._files = tuple(files)
+        self._parser = LineParser(instrument)
 
     async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
         """Events, some hundreds at a time; other tasks get their turn between batches. Raises `MarketDataError`."""
-        batch: list[MarketEvent] = []
-        for event in self._events():
-            batch.append(event)
-            if len(batch) >= BATCH_EVENTS:
-                yield batch
-                batch = []
-                await asyncio.sleep(0)
-        if batch:
+        report, parser = self.report, self._parser
+        events = self._events()
+        while batch := list(islice(events, BATCH_EVENTS)):
+            report.messages += len(batch)
+            report.rows += sum(map(rows_of, batch))
+            report.rounded = parser.rounded
             yield batch
+            await asyncio.sleep(0)
 
     def _events(self) -> Iterator[MarketEvent]:
-        report, parser = self.report, LineParser(self.instrument)
-        parse = parser.parse
+        report, parse = self.report, self._parser.parse
         last_ns: int | None = None
         for file in self._files:
             number = 0
@@ -79,9 +79,6 @@ class RawRecordingFeed:
                             add_example(report, f"{file.name}:{number}: {error}", text)
                         continue
                     last_ns = ts_ns
-                    report.messages += 1
-                    report.rows += rows_of(event)
-                    report.rounded = parser.rounded
                     yield event
 
 

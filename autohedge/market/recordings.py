@@ -45,10 +45,10 @@ def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
 
     Raises `MarketDataError`; `ConfigError` where a Parquet file needs polars and it is not installed.
     """
-    dataset = _dataset_of(path, symbol)
+    dataset = dataset_of_symbol(path, symbol)
     if dataset is not None:
         return _open_dataset(dataset, instrument)
-    files = _files_of(path, symbol)
+    files = files_of_symbol(path, symbol)
     recorded = _named_instrument(files)
     simulated = recorded is not None and recorded.venue == SIMULATED_VENUE
     if files[0].suffix == PARQUET:
@@ -69,7 +69,7 @@ async def read_columns(path: Path, symbol: str, instrument: Instrument) -> Event
     from autohedge.market.parquet_dataset import load_columns
 
     feed = open_replay(path, symbol, instrument)
-    dataset = _dataset_of(path, symbol)
+    dataset = dataset_of_symbol(path, symbol)
     return await columns_of_feed(feed) if dataset is None else load_columns(dataset)
 
 
@@ -79,8 +79,8 @@ def recorded_instrument(path: Path, symbol: str | None = None) -> Instrument | N
     A recording of several symbols names one only when `symbol` says which. Raises `MarketDataError` as `open_replay` does.
     """
     if symbol is not None:
-        dataset = _dataset_of(path, symbol)
-        return read_instrument(dataset) if dataset is not None else _named_instrument(_files_of(path, symbol))
+        dataset = dataset_of_symbol(path, symbol)
+        return read_instrument(dataset) if dataset is not None else _named_instrument(files_of_symbol(path, symbol))
     named = {read_instrument(folder) for folder in _dataset_folders(path)}
     named |= {each for file in _all_files(path) if (each := _named_instrument([file])) is not None}
     return named.pop() if len(named) == 1 else None
@@ -149,7 +149,7 @@ def _dataset_folders(path: Path) -> list[Path]:
         raise MarketDataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _dataset_of(path: Path, symbol: str) -> Path | None:
+def dataset_of_symbol(path: Path, symbol: str) -> Path | None:
     """The folder of the symbol's Parquet recording of ours; None where only other recordings are."""
     datasets = {folder: read_instrument(folder).symbol for folder in _dataset_folders(path)}
     folders = [folder for folder, found in datasets.items() if symbol_code(found) == symbol_code(symbol)]
@@ -162,7 +162,7 @@ def _dataset_of(path: Path, symbol: str) -> Path | None:
     return folders[0] if folders else None
 
 
-def _files_of(path: Path, symbol: str) -> list[Path]:
+def files_of_symbol(path: Path, symbol: str) -> list[Path]:
     """The files of one symbol: raw ones in the order of their names, or one Parquet file."""
     code = symbol_code(symbol)
     codes = {file: _codes_in(file) for file in _all_files(path)}
@@ -207,11 +207,16 @@ def _name_parts(file: Path) -> list[str]:
 
 
 def _head(file: Path) -> list[bytes]:
+    """A file's first lines; of a truncated one what can be read, if there is any: its end is looked at when it is replayed."""
     head: list[bytes] = []
-    for lines in lines_of(file):
-        head += lines
-        if len(head) >= _HEAD_LINES:
-            break
+    try:
+        for lines in lines_of(file):
+            head += lines
+            if len(head) >= _HEAD_LINES:
+                break
+    except MarketDataError:
+        if not head:
+            raise
     return head
 
 
@@ -225,7 +230,7 @@ def _codes_in(file: Path) -> set[str]:
 def _named_instrument(files: Sequence[Path]) -> Instrument | None:
     if files[0].suffix == PARQUET:
         return None
-    first_lines = next(lines_of(files[0]))
+    first_lines = _head(files[0])
     try:
         return instrument_of(first_lines[0]) if first_lines else None
     except CorruptLine as error:

@@ -4,9 +4,10 @@ An order that is good enough keeps its queue place; one that is not is cancelled
 confirmed it still counts against every limit. The live engine runs `decide` as it stands and the backtest compiles it, so a
 rule of the maker is written here once.
 
-Working orders come as columns of equal length `n`, in order of placement: side (±1), price_ticks (0: a market order),
-remaining and filled lots, created_ns, cancelling (1 while a cancel is on its way) and level (0 is the best). What is decided
-goes into `out`, which the caller keeps and which is as long as there can be orders and quotes.
+Working orders come as rows of whole numbers, `orders[SIDE][i]` being the side of the i-th of `n` in order of placement: side
+(±1), price in ticks (0: a market order), remaining and filled lots, created_ns, cancelling (1 while a cancel is on its way)
+and level (0 is the best). What is decided goes into the rows of `out`, which the caller keeps and which are as long as there
+can be orders and quotes. Lists of lists do for the live engine, an array of two dimensions for the compiled loop.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from autohedge.market_maker.sizing import (
     NO_ORDERS,
     SizeNumbers,
     Totals,
-    buyable,
+    affordable,
     exposure,
     order_size,
     placeable,
@@ -47,6 +48,17 @@ from autohedge.market_maker.sizing import (
 
 BUY: Final = 1
 SELL: Final = -1
+
+SIDE, PRICE, REMAINING, FILLED, CREATED, CANCELLING, LEVEL = range(7)
+"""Rows of the working orders."""
+CANCEL_ROW, CANCEL_REASON, NEW_SIDE, NEW_PRICE, NEW_SIZE, NEW_LEVEL = range(6)
+"""Rows of a decision: which working orders to cancel and why, and the new orders (price 0: at market)."""
+ORDER_ROWS: Final = 7
+DECISION_ROWS: Final = 6
+
+Columns = Any
+"""A table by rows: list[list[int]], or a numpy array of two dimensions."""
+
 PAUSE_AFTER_REBALANCE_NS: Final = 10_000_000_000
 """Between two crossing orders the book may refill and the quotes, at full skew, may do the work; one denied blocks nothing."""
 
@@ -93,29 +105,6 @@ class Situation(NamedTuple):
     rebalance_paused_until_ns: int
 
 
-class WorkingColumns(NamedTuple):
-    """The working orders; only the first `n` rows count."""
-
-    side: Any
-    price_ticks: Any
-    remaining_lots: Any
-    filled_lots: Any
-    created_ns: Any
-    cancelling: Any
-    level: Any
-
-
-class DecisionColumns(NamedTuple):
-    """Where a decision is written: rows of orders to cancel with the reason, and new orders (price 0: at market)."""
-
-    cancel_row: Any
-    cancel_reason: Any
-    side: Any
-    price_ticks: Any
-    size_lots: Any
-    level: Any
-
-
 class Outcome(NamedTuple):
     """How many rows of `DecisionColumns` hold, why each side's best quote is withheld (0: it is not), and the terms."""
 
@@ -150,7 +139,7 @@ def full_skew(size: SizeNumbers, base_atoms: int, mid_ticks: float) -> int:
     return -1 if off_atoms > 0 else 1
 
 
-def decide(numbers: MakerNumbers, now: Situation, orders: WorkingColumns, n: int, out: DecisionColumns) -> Outcome:
+def decide(numbers: MakerNumbers, now: Situation, orders: Columns, n: int, out: Columns) -> Outcome:
     """Look at the quotes again: cancels and new orders go into `out`."""
     size = numbers.size
     mid = (now.best_bid_ticks + now.best_ask_ticks) / 2.0
@@ -175,8 +164,7 @@ def decide(numbers: MakerNumbers, now: Situation, orders: WorkingColumns, n: int
                 cancels = cancel_side(orders, n, BUY, REBALANCE, out, 0)
                 cancels = cancel_side(orders, n, SELL, REBALANCE, out, cancels)
                 return Outcome(cancels, 0, REBALANCE, REBALANCE, 0, prices, confidence)
-            out.side[0], out.price_ticks[0], out.size_lots[0], out.level[0] = side, 0, lots, 0
-            return Outcome(0, 1, REBALANCE, REBALANCE, 1, prices, confidence)
+            return Outcome(0, want(out, 0, side, 0, lots, 0), REBALANCE, REBALANCE, 1, prices, confidence)
     return quote_both(numbers, now, orders, n, out, prices, confidence)
 
 
@@ -186,9 +174,9 @@ def decide(numbers: MakerNumbers, now: Situation, orders: WorkingColumns, n: int
 def quote_both(
     numbers: MakerNumbers,
     now: Situation,
-    orders: WorkingColumns,
+    orders: Columns,
     n: int,
-    out: DecisionColumns,
+    out: Columns,
     prices: QuotePrices,
     confidence: float,
 ) -> Outcome:
@@ -224,8 +212,7 @@ def quote_both(
             )
             budget -= cancels - cancels_before
             if lots:
-                out.side[placed], out.price_ticks[placed], out.size_lots[placed], out.level[placed] = side, price, lots, level
-                placed += 1
+                placed = want(out, placed, side, price, lots, level)
                 budget -= 1
                 totals = with_order(numbers.size, totals, side, price, lots)
             if level == 0:
@@ -238,8 +225,8 @@ def quote_both(
         # a cancel of the other side, which is never held back, used up what this order had counted on
         placed -= 1
         budget += 1
-        if out.level[placed] == 0:
-            if out.side[placed] > 0:
+        if out[NEW_LEVEL][placed] == 0:
+            if out[NEW_SIDE][placed] > 0:
                 buy_reason = ORDER_RATE
             else:
                 sell_reason = ORDER_RATE
@@ -271,9 +258,9 @@ def at_touch(quote: QuoteNumbers, now: Situation, prices: QuotePrices) -> bool:
 def reconcile(
     numbers: MakerNumbers,
     now: Situation,
-    orders: WorkingColumns,
+    orders: Columns,
     n: int,
-    out: DecisionColumns,
+    out: Columns,
     cancels: int,
     totals: Totals,
     side: int,
@@ -295,8 +282,8 @@ def reconcile(
     if live and budget < live + 1:
         stale = 0
         for i in range(n):
-            if is_live(orders, i, side, level) and (orders.price_ticks[i] - price) * side > 0:
-                out.cancel_row[cancels], out.cancel_reason[cancels] = i, ORDER_RATE
+            if is_live(orders, i, side, level) and (orders[PRICE][i] - price) * side > 0:
+                out[CANCEL_ROW][cancels], out[CANCEL_REASON][cancels] = i, ORDER_RATE
                 cancels += 1
                 stale += 1
         return cancels, 0, ORDER_RATE if stale == live else NONE
@@ -339,7 +326,7 @@ def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now:
 def good_enough(
     numbers: MakerNumbers,
     now: Situation,
-    orders: WorkingColumns,
+    orders: Columns,
     row: int,
     price: int,
     without: Totals,
@@ -351,14 +338,14 @@ def good_enough(
 
     Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue.
     """
-    if now.now_ns - orders.created_ns[row] > numbers.max_order_age_ns:
+    if now.now_ns - orders[CREATED][row] > numbers.max_order_age_ns:
         return False
-    own_price = orders.price_ticks[row]
+    own_price = orders[PRICE][row]
     if abs(own_price - price) > tolerance_frac * price:
         return False
-    wanted = wanted_lots(numbers.size, value_atoms, orders.side[row], own_price, now, without, factor)
-    remaining = orders.remaining_lots[row]
-    if orders.filled_lots[row] == 0 and 2 * remaining < wanted:
+    wanted = wanted_lots(numbers.size, value_atoms, orders[SIDE][row], own_price, now, without, factor)
+    remaining = orders[REMAINING][row]
+    if orders[FILLED][row] == 0 and 2 * remaining < wanted:
         return False
     return bool(2 * remaining <= 3 * wanted)
 
@@ -366,63 +353,72 @@ def good_enough(
 # --- the working orders -----------------------------------------------------------------------------------------------------
 
 
-def is_live(orders: WorkingColumns, row: int, side: int, level: int) -> bool:
+def is_live(orders: Columns, row: int, side: int, level: int) -> bool:
     """True for an order of this side and level that is not being cancelled."""
-    return bool(orders.side[row] == side and orders.level[row] == level and orders.cancelling[row] == 0)
+    return bool(orders[SIDE][row] == side and orders[LEVEL][row] == level and orders[CANCELLING][row] == 0)
 
 
-def live_orders(orders: WorkingColumns, n: int, side: int, level: int) -> tuple[int, int, bool]:
+def live_orders(orders: Columns, n: int, side: int, level: int) -> tuple[int, int, bool]:
     """(how many are live on this level, the last one's row, whether a market order of this side is on its way)."""
     live, only = 0, -1
     for i in range(n):
-        if orders.side[i] == side and orders.cancelling[i] == 0:
-            if orders.price_ticks[i] == 0:
+        if orders[SIDE][i] == side and orders[CANCELLING][i] == 0:
+            if orders[PRICE][i] == 0:
                 return 0, -1, True
-            if orders.level[i] == level:
+            if orders[LEVEL][i] == level:
                 live += 1
                 only = i
     return live, only, False
 
 
-def working_totals(size: SizeNumbers, orders: WorkingColumns, n: int) -> Totals:
+def working_totals(size: SizeNumbers, orders: Columns, n: int) -> Totals:
     """Totals of all working orders."""
     totals = NO_ORDERS
     for i in range(n):
-        totals = with_order(size, totals, orders.side[i], orders.price_ticks[i], orders.remaining_lots[i])
+        totals = with_order(size, totals, orders[SIDE][i], orders[PRICE][i], orders[REMAINING][i])
     return totals
 
 
-def totals_without(size: SizeNumbers, orders: WorkingColumns, n: int, totals: Totals, side: int, level: int) -> Totals:
+def totals_without(size: SizeNumbers, orders: Columns, n: int, totals: Totals, side: int, level: int) -> Totals:
     """The totals without the live orders of one side and level."""
     for i in range(n):
         if is_live(orders, i, side, level):
-            totals = with_order(size, totals, side, orders.price_ticks[i], -orders.remaining_lots[i])
+            totals = with_order(size, totals, side, orders[PRICE][i], -orders[REMAINING][i])
     return totals
 
 
-def meets_own(orders: WorkingColumns, n: int, side: int, price: int) -> bool:
+def meets_own(orders: Columns, n: int, side: int, price: int) -> bool:
     """True when an own order on the other side rests where the new one would trade with it."""
-    for i in range(n):
-        if orders.side[i] != side and orders.price_ticks[i] > 0 and (price - orders.price_ticks[i]) * side >= 0:
+    for i in range(n):  # noqa: SIM110 - a generator cannot be compiled
+        if orders[SIDE][i] != side and orders[PRICE][i] > 0 and (price - orders[PRICE][i]) * side >= 0:
             return True
     return False
 
 
-def cancel_side(orders: WorkingColumns, n: int, side: int, reason: int, out: DecisionColumns, cancels: int) -> int:
+def want(out: Columns, placed: int, side: int, price: int, lots: int, level: int) -> int:
+    """Write down a new order; returns the new orders so far."""
+    out[NEW_SIDE][placed] = side
+    out[NEW_PRICE][placed] = price
+    out[NEW_SIZE][placed] = lots
+    out[NEW_LEVEL][placed] = level
+    return placed + 1
+
+
+def cancel_side(orders: Columns, n: int, side: int, reason: int, out: Columns, cancels: int) -> int:
     """Cancel every resting order of a side that is not being cancelled yet; returns the cancels so far."""
     for i in range(n):
         # a market order never rests, so there is nothing to cancel
-        if orders.side[i] == side and orders.cancelling[i] == 0 and orders.price_ticks[i] > 0:
-            out.cancel_row[cancels], out.cancel_reason[cancels] = i, reason
+        if orders[SIDE][i] == side and orders[CANCELLING][i] == 0 and orders[PRICE][i] > 0:
+            out[CANCEL_ROW][cancels], out[CANCEL_REASON][cancels] = i, reason
             cancels += 1
     return cancels
 
 
-def cancel_level(orders: WorkingColumns, n: int, side: int, level: int, reason: int, out: DecisionColumns, cancels: int) -> int:
+def cancel_level(orders: Columns, n: int, side: int, level: int, reason: int, out: Columns, cancels: int) -> int:
     """The same for one level of a side."""
     for i in range(n):
-        if is_live(orders, i, side, level) and orders.price_ticks[i] > 0:
-            out.cancel_row[cancels], out.cancel_reason[cancels] = i, reason
+        if is_live(orders, i, side, level) and orders[PRICE][i] > 0:
+            out[CANCEL_ROW][cancels], out[CANCEL_REASON][cancels] = i, reason
             cancels += 1
     return cancels
 
@@ -441,21 +437,21 @@ def crossing_order(size: SizeNumbers, now: Situation, skew: int) -> tuple[int, i
     lots = abs(now.base_atoms - size.neutral_base_atoms) // size.base_atoms_per_lot
     if side > 0:
         fee, per = size.taker_fee_numerator, size.taker_fee_denominator
-        lots = min(lots, buyable(size, price, now.base_atoms, now.quote_atoms, NO_ORDERS, fee, per))
+        lots = affordable(size, lots, price, now.base_atoms, now.quote_atoms, NO_ORDERS, fee, per)
     return side, placeable(size, price, lots)
 
 
 # --- from the domain's objects ------------------------------------------------------------------------------------------------
 
 
-def working_columns(working: Sequence[Order]) -> WorkingColumns:
-    """Orders that may still fill, as columns."""
-    return WorkingColumns(
-        side=[int(order.side) for order in working],
-        price_ticks=[order.price_ticks or 0 for order in working],
-        remaining_lots=[order.size_lots - order.filled_lots for order in working],
-        filled_lots=[order.filled_lots for order in working],
-        created_ns=[order.created_ns for order in working],
-        cancelling=[int(order.state is OrderState.CANCELLING) for order in working],
-        level=[order.level for order in working],
-    )
+def working_columns(working: Sequence[Order]) -> list[list[int]]:
+    """Orders that may still fill, as the rows that `decide` reads."""
+    return [
+        [int(order.side) for order in working],
+        [order.price_ticks or 0 for order in working],
+        [order.size_lots - order.filled_lots for order in working],
+        [order.filled_lots for order in working],
+        [order.created_ns for order in working],
+        [int(order.state is OrderState.CANCELLING) for order in working],
+        [order.level for order in working],
+    ]

@@ -18,8 +18,14 @@ from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import CancelOrder, Order, OrderState
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.market_maker.decision import (
+    CANCEL_REASON,
+    CANCEL_ROW,
+    DECISION_ROWS,
+    NEW_LEVEL,
+    NEW_PRICE,
+    NEW_SIDE,
+    NEW_SIZE,
     PAUSE_AFTER_REBALANCE_NS,
-    DecisionColumns,
     MakerNumbers,
     Situation,
     decide,
@@ -188,10 +194,11 @@ class QuoteEngine:
         style = OrderStyle.REBALANCE if made.rebalances else OrderStyle.QUOTE
         decision = Decision(
             cancels=tuple(
-                CancelOrder(working[out.cancel_row[i]].client_order_id, word(out.cancel_reason[i])) for i in range(made.cancels)
+                CancelOrder(working[out[CANCEL_ROW][i]].client_order_id, word(out[CANCEL_REASON][i]))
+                for i in range(made.cancels)
             ),
             intents=tuple(
-                OrderIntent(Side(out.side[i]), out.price_ticks[i] or None, out.size_lots[i], style, out.level[i])
+                OrderIntent(Side(out[NEW_SIDE][i]), out[NEW_PRICE][i] or None, out[NEW_SIZE][i], style, out[NEW_LEVEL][i])
                 for i in range(made.orders)
             ),
             withheld=tuple((side, word(code)) for side, code in ((BUY, made.buy_withheld), (SELL, made.sell_withheld)) if code),
@@ -227,9 +234,8 @@ def _situation(state: MakerState, event: Reconsider) -> Situation:
     )
 
 
-def _room_for(orders: int, levels: int) -> DecisionColumns:
-    quotes = 2 * levels
-    return DecisionColumns([0] * orders, [0] * orders, [0] * quotes, [0] * quotes, [0] * quotes, [0] * quotes)
+def _room_for(orders: int, levels: int) -> list[list[int]]:
+    return [[0] * max(orders, 2 * levels) for _ in range(DECISION_ROWS)]
 
 
 def _cancel_all(working: Sequence[Order], reason: str) -> tuple[CancelOrder, ...]:

@@ -12,8 +12,9 @@ quotes start from the best prices; the multiplier and b then scale the market's 
 An unknown σ is not zero: the spread is then the widest allowed (a touch style has no σ; it only quotes smaller then).
 
 The models of the literature (`autohedge.market_maker.models`) give the full spread in place of base × (1 + 2σ), and the
-inventory's shift of both quotes in place of the skew, which then is not clamped: with much inventory the model may want a
-quote beyond the mid, and only the touch stops it. σ in ticks per √s is σ per hour × mid ÷ 60.
+inventory's shift of both quotes in place of the skew, which then is only clamped where a quote would be further from the mid
+than max_spread: with much inventory the model may want a quote beyond the mid, and the touch stops it. σ in ticks per √s is σ
+per hour × mid ÷ 60.
 
 The functions over plain numbers are compiled by the backtest as they stand: no None, no strings, no objects inside.
 """
@@ -248,6 +249,9 @@ def quote_prices(
         shift = inventory_bias + skew * model_frac / spread
         if full_skew:
             shift = full_skew * max(1.0, abs(shift))
+        # nor is a quote ever further from the mid than the widest spread
+        furthest = max(1.0, 2.0 * numbers.max_frac / spread - 1.0)
+        shift = min(furthest, max(-furthest, shift))
     elif full_skew:
         shift = float(full_skew)
     else:

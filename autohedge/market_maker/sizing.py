@@ -91,8 +91,9 @@ def exposure(numbers: SizeNumbers, base_atoms: int, totals: Totals, price_ticks:
     return max(at_new_price, at_own_prices)
 
 
-def buyable(
+def affordable(
     numbers: SizeNumbers,
+    lots: int,
     price_ticks: int,
     base_atoms: int,
     quote_atoms: int,
@@ -100,17 +101,25 @@ def buyable(
     fee_numerator: int,
     fee_denominator: int,
 ) -> int:
-    """Most lots that room under the cap and free quote, fee included, allow to buy at `price_ticks`; may be negative."""
-    room_atoms = numbers.cap_atoms - exposure(numbers, base_atoms, totals, price_ticks, 0)
-    free_atoms = quote_atoms - totals.buy_reserve_atoms
+    """As many of `lots` as room under the cap and free quote, fee included, allow to buy at `price_ticks`; may be negative."""
+    # a division is the dearest thing here, so it is only made where a limit binds
     lot_atoms = price_ticks * numbers.quote_atoms_per_tick_lot
-    return min(room_atoms // lot_atoms, free_atoms // buy_cost(numbers, price_ticks, 1, fee_numerator, fee_denominator))
+    room_atoms = numbers.cap_atoms - exposure(numbers, base_atoms, totals, price_ticks, 0)
+    if lots * lot_atoms > room_atoms:
+        lots = room_atoms // lot_atoms
+    free_atoms = quote_atoms - totals.buy_reserve_atoms
+    cost_atoms = buy_cost(numbers, price_ticks, 1, fee_numerator, fee_denominator)
+    if lots * cost_atoms > free_atoms:
+        lots = free_atoms // cost_atoms
+    return lots
 
 
 def placeable(numbers: SizeNumbers, price_ticks: int, lots: int) -> int:
     """`lots` cut to the venue's maximum; 0 if below its minimum quantity or notional."""
     lot_atoms = price_ticks * numbers.quote_atoms_per_tick_lot
-    lots = min(lots, numbers.max_lots, numbers.max_notional_atoms // lot_atoms)
+    lots = min(lots, numbers.max_lots)
+    if lots * lot_atoms > numbers.max_notional_atoms:
+        lots = numbers.max_notional_atoms // lot_atoms
     if lots < numbers.min_lots or lots * lot_atoms < numbers.min_notional_atoms:
         return 0
     return lots
@@ -136,7 +145,7 @@ def order_size(
     lots = order_value_atoms // lot_atoms
     if side > 0:
         fee, per = numbers.maker_fee_numerator, numbers.maker_fee_denominator
-        lots = min(lots, buyable(numbers, price_ticks, base_atoms, quote_atoms, totals, fee, per))
+        lots = affordable(numbers, lots, price_ticks, base_atoms, quote_atoms, totals, fee, per)
     else:
         lots = min(lots, base_atoms // numbers.base_atoms_per_lot - totals.sell_lots)
     return placeable(numbers, price_ticks, lots)

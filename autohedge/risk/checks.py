@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from autohedge.market_maker.decision import WorkingColumns
+from autohedge.market_maker.decision import CANCELLING, CREATED, PRICE, REMAINING, SIDE, Columns
 from autohedge.market_maker.reasons import (
     BALANCE,
     DAILY_LOSS,
@@ -67,9 +67,7 @@ def blocked_reason(ratio: float, daily_loss_hit: bool, max_inventory_imbalance: 
     return INVENTORY_IMBALANCE if abs(ratio - 0.5) >= max_inventory_imbalance else NONE
 
 
-def first_failure(
-    limits: LimitNumbers, size: SizeNumbers, order: Checked, totals: Totals, orders: WorkingColumns, n: int
-) -> int:
+def first_failure(limits: LimitNumbers, size: SizeNumbers, order: Checked, totals: Totals, orders: Columns, n: int) -> int:
     """The code of the first check that the order fails, critical ones first; 0 when it passes them all."""
     price = order.price_ticks
     if price == 0:
@@ -114,15 +112,15 @@ def lacks_balance(size: SizeNumbers, order: Checked, totals: Totals, price_ticks
     return buy_cost(size, price_ticks, order.size_lots, fee, per) > order.quote_atoms - totals.buy_reserve_atoms
 
 
-def is_duplicate(limits: LimitNumbers, order: Checked, orders: WorkingColumns, n: int) -> bool:
+def is_duplicate(limits: LimitNumbers, order: Checked, orders: Columns, n: int) -> bool:
     """Whether a working order that is not being cancelled is the same and was sent a moment ago."""
     for i in range(n):
         if (
-            orders.cancelling[i] == 0
-            and orders.side[i] == order.side
-            and orders.price_ticks[i] == order.price_ticks
-            and orders.remaining_lots[i] == order.size_lots
-            and order.now_ns - orders.created_ns[i] < limits.duplicate_window_ns
+            orders[CANCELLING][i] == 0
+            and orders[SIDE][i] == order.side
+            and orders[PRICE][i] == order.price_ticks
+            and orders[REMAINING][i] == order.size_lots
+            and order.now_ns - orders[CREATED][i] < limits.duplicate_window_ns
         ):
             return True
     return False

@@ -19,8 +19,8 @@ from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.market_maker.sizing import (
     NO_ORDERS,
     SizeRules,
+    affordable,
     buy_cost,
-    buyable,
     exposure,
     order_size_lots,
     placeable,
@@ -45,6 +45,9 @@ PRICE = 6_000_000
 """60,000.00 USDT: a lot is worth 0.6 USDT, an order of 100 USDT is 166 lots, the cap of 2,000 is 3,333 lots."""
 LOT = BINANCE.base_atoms_per_lot
 USDT = 10**8
+
+
+MANY = 10**30
 
 
 def rules(instrument: Instrument = BINANCE, **changed: Any) -> SizeRules:
@@ -281,7 +284,7 @@ def test_a_buy_never_costs_more_than_was_reserved_however_it_fills(price: int, p
 def test_what_is_buyable_fits_and_a_lot_more_does_not(price: int, base: int, quote: int, working: tuple[Order, ...]) -> None:
     made = rules()
     totals = totals_of(working, made.numbers)
-    lots = buyable(made.numbers, price, base, quote, totals, made.maker_fee.numerator, made.maker_fee.denominator)
+    lots = affordable(made.numbers, MANY, price, base, quote, totals, made.maker_fee.numerator, made.maker_fee.denominator)
 
     def fits(count: int) -> bool:
         cost = totals.buy_reserve_atoms + cost_of(price, count, made.maker_fee)
