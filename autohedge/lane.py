@@ -29,7 +29,7 @@ from autohedge.domain.records import (
     OpeningRecord,
     QuoteStateRecord,
 )
-from autohedge.domain.view import MarketView
+from autohedge.domain.view import MarketView, maker_view
 from autohedge.execution.order_desk import SIDE_WORD, OrderDesk
 from autohedge.market.recorder import Recorder
 from autohedge.market.statistics import RollingStatistics
@@ -52,7 +52,6 @@ from autohedge.risk.pretrade import PreTradeRisk, RiskContext
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
-NS_PER_HOUR = 3_600 * NS_PER_S
 NEVER_NS = 1 << 63
 
 
@@ -370,22 +369,19 @@ class Lane:
         book = self.statistics.snapshot(self.book, now_ns)
         if book is None:
             return None
-        cap_frac = float(self.config.max_inventory_exposure)
-        capital_atoms = self.instrument.quote_atoms_floor(self.config.total_capital)
-        opening_atoms = self._daily_loss.day_open_atoms
-        mid_ticks = self.mid_half_ticks / 2.0
-        return MarketView(
+        return maker_view(
             symbol=self.symbol,
-            as_of_ns=now_ns,
-            hour_utc=now_ns // NS_PER_HOUR % 24,
+            now_ns=now_ns,
             simulated=self.feed.simulated,
             book=book,
             trades=self.statistics.trades(now_ns),
-            inventory_ratio=self._engine.ratio(self.inventory.base_atoms, mid_ticks),
+            inventory_ratio=self._engine.ratio(self.inventory.base_atoms, self.mid_half_ticks / 2.0),
             inventory_target=self.config.inventory_target,
-            exposure_frac=self.inventory.base_value_atoms(self.mid_half_ticks) / capital_atoms,
-            max_exposure_frac=cap_frac,
-            pnl_frac=(self.equity_atoms() - opening_atoms) / capital_atoms,
+            max_exposure_frac=float(self.config.max_inventory_exposure),
+            base_value_atoms=self.inventory.base_value_atoms(self.mid_half_ticks),
+            equity_atoms=self.equity_atoms(),
+            day_open_atoms=self._daily_loss.day_open_atoms,
+            capital_atoms=self.instrument.quote_atoms_floor(self.config.total_capital),
             drawdown_frac=self.drawdown.last_frac,
         )
 

@@ -5,7 +5,8 @@ source files of the kernel and of everything it uses, the constants they read, a
 in any of them compiles anew. A folder that cannot be written, or a source that cannot be read, costs only the keeping.
 
 Kernels live at module level, take numbers and numpy arrays, and call nothing but each other's pure functions by their plain
-names. Compiled arithmetic wraps around silently and divides by zero without an error: whoever calls a kernel excludes both.
+names. Compiled arithmetic assumes that no whole number leaves 64 bits and divides by zero without an error: whoever calls a
+kernel excludes both.
 """
 
 from __future__ import annotations

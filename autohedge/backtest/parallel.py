@@ -10,11 +10,9 @@ full, a program that contradicts itself, any other exception) comes back as a `C
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import pickle
-import re
 import shutil
 import signal
 import threading
@@ -30,13 +28,15 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType, TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autohedge.backtest.trials import Params, TrialOutcome, Window
 from autohedge.errors import AutoHedgeError, ConfigError, InvariantBroken, StorageError
 
+if TYPE_CHECKING:
+    from autohedge.backtest.cluster import Cluster
+
 MAX_WORKERS = 4_096
-CONNECT_TIMEOUT_S = 10
 CHUNK_PER_WORKER = 4
 ONE_THREAD = dict.fromkeys(
     ("MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
@@ -45,8 +45,6 @@ ONE_THREAD = dict.fromkeys(
 
 _ALIGNMENT = 64
 _SCRATCH = "autohedge-workers-"
-_LOCAL = re.compile(r"local(?::(\d{1,4}))?", re.ASCII)
-_ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/:]+:\d{1,5}", re.ASCII)
 
 
 class Task(NamedTuple):
@@ -93,31 +91,7 @@ def _crash(error: Exception) -> Crash:
     return Crash(f"{type(error).__name__}: {error} ({where})", "".join(traceback.format_exception(error)))
 
 
-# ---------------------------------------------------------------- where
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Which engine runs the trials: `kind` dask or ray; for dask `address` of a scheduler, or `workers` to start here."""
-
-    kind: str
-    address: str | None = None
-    workers: int | None = None
-
-
-def parse_cluster(text: str) -> Cluster:
-    """`local` or `local:N` (dask workers on this machine), `HOST:PORT` or `tcp://HOST:PORT` (a dask scheduler), or `ray`."""
-    local = _LOCAL.fullmatch(text)
-    if local:
-        workers = int(local[1]) if local[1] else usable_cores()
-        if not 1 <= workers <= MAX_WORKERS:
-            raise ConfigError(f"expected 1 to {MAX_WORKERS} local workers, found {workers}")
-        return Cluster("dask", workers=workers)
-    if text == "ray":
-        return Cluster("ray")
-    if _ADDRESS.fullmatch(text):
-        return Cluster("dask", address=text if "://" in text else f"tcp://{text}")
-    raise ConfigError(f"expected a cluster as local, local:N, HOST:PORT, tcp://HOST:PORT or ray, found {text[:80]!r}")
+# ---------------------------------------------------------------- workers
 
 
 def usable_cores() -> int:
@@ -146,13 +120,13 @@ class Workers:
         if not 1 <= jobs <= MAX_WORKERS:
             raise ConfigError(f"expected 1 to {MAX_WORKERS} parallel jobs, found {jobs}")
         if cluster is not None or jobs > 1:
-            _required("joblib", "parallel search", "backtest")
+            required("joblib", "parallel search", "backtest")
         self._objective = objective
         self._jobs = jobs
         self._cluster = cluster
         self._scratch_dir = scratch_dir
         self._stack = ExitStack()
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -176,21 +150,21 @@ class Workers:
             yield from _streamed(self._engine, feed) if self._engine.streams else _in_chunks(self._engine, feed)
         except self._engine.broken as error:
             raise AutoHedgeError(
-                "a worker died in the middle of a trial, most often for want of memory; what is finished is kept: "
-                "go on with fewer jobs"
+                f"the workers are gone ({type(error).__name__}), most often for want of memory; what is finished is kept, and "
+                "the same search goes on from there, perhaps with fewer jobs"
             ) from error
 
-    def _started(self) -> _Engine:
+    def _started(self) -> Engine:
         if self._cluster is None:
             path = _shared(self._objective, self._stack.enter_context(_scratch(self._scratch_dir)))
-            backend = _backend("loky", inner_max_num_threads=1)
-            return _Engine(backend, self._jobs, _attempt_with_file, (str(path), os.getpid()), (BrokenExecutor,))
-        if self._cluster.kind == "ray":
-            return self._stack.enter_context(_ray(self._objective))
-        return self._stack.enter_context(_dask(self._cluster, self._objective))
+            backend = joblib_backend("loky", inner_max_num_threads=1)
+            return Engine(backend, self._jobs, _attempt_with_file, (str(path), os.getpid()), (BrokenExecutor,))
+        from autohedge.backtest.cluster import cluster_engine
+
+        return self._stack.enter_context(cluster_engine(self._cluster, self._objective))
 
 
-class _Engine(NamedTuple):
+class Engine(NamedTuple):
     """A joblib backend with its number of jobs, what to call with which handle of the objective, what it raises when a worker
     has died, and whether it gives outcomes one by one."""
 
@@ -202,7 +176,7 @@ class _Engine(NamedTuple):
     streams: bool = True
 
 
-def _streamed(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
+def _streamed(engine: Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
     """Outcomes one by one, in the order in which they are there."""
     from joblib import Parallel, delayed
 
@@ -217,7 +191,7 @@ def _streamed(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Fin
             outcomes.close()
 
 
-def _in_chunks(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
+def _in_chunks(engine: Engine, feed: Iterable[Task]) -> Generator[tuple[str, Finished]]:
     """Outcomes by the handful, for backends that can give no others."""
     from joblib import Parallel, delayed
 
@@ -227,7 +201,7 @@ def _in_chunks(engine: _Engine, feed: Iterable[Task]) -> Generator[tuple[str, Fi
             yield from parallel(delayed(engine.call)(engine.handle, task) for task in chunk)
 
 
-def _backend(name: str, **parameters: Any) -> Any:
+def joblib_backend(name: str, **parameters: Any) -> Any:
     """A joblib backend that can be given to many `Parallel` calls, so that what it holds (scattered data) is made once."""
     from joblib import parallel_config
 
@@ -269,7 +243,7 @@ def _scratch(beside: Path | None) -> Iterator[Path]:
 
 def _shared(objective: object, folder: Path) -> Path:
     """The objective in one file: its pickle, and behind it the memory of its arrays, which all workers map and none copies."""
-    cloudpickle = _required("cloudpickle", "parallel search", "backtest")
+    cloudpickle = required("cloudpickle", "parallel search", "backtest")
     buffers: list[pickle.PickleBuffer] = []
     path = folder / "objective"
     try:
@@ -277,11 +251,14 @@ def _shared(objective: object, folder: Path) -> Path:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(f"the objective cannot be sent to other processes: {error}; search with one job") from error
     raws = [buffer.raw() for buffer in buffers]
-    with path.open("wb") as file:
-        file.write(pickle.dumps((len(head), [raw.nbytes for raw in raws])).ljust(_head_bytes(len(raws)), b"\0"))
-        for block in (head, *raws):
-            file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-            file.write(block)
+    try:
+        with path.open("wb") as file:
+            file.write(pickle.dumps((len(head), [raw.nbytes for raw in raws])).ljust(_head_bytes(len(raws)), b"\0"))
+            for block in (head, *raws):
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                file.write(block)
+    except OSError as error:
+        raise StorageError(f"cannot write the objective for other processes to {path}: {error.strerror}") from error
     return path
 
 
@@ -294,11 +271,8 @@ def _head_bytes(blocks: int) -> int:
 def _loaded(path: str, parent_pid: int) -> Callable[..., TrialOutcome]:
     """The objective of `_shared`, in a worker. Its arrays are private views: as writable as before, and what one writes no
     other sees."""
-    threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
-    for name, value in ONE_THREAD.items():
-        os.environ.setdefault(name, value)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    if os.getpid() != parent_pid:  # joblib works in this very process where it may not start others
+        _settle(parent_pid)
     with Path(path).open("rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     head_bytes, sizes = pickle.loads(whole)
@@ -312,6 +286,16 @@ def _loaded(path: str, parent_pid: int) -> Callable[..., TrialOutcome]:
     return objective
 
 
+@lru_cache(maxsize=1)
+def _settle(parent_pid: int) -> None:
+    """What a new worker does once: one thread per library, deaf to Ctrl-C, and gone when its parent is."""
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which ends its workers
+    threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
+
+
 def _end_with(parent_pid: int) -> None:
     """A killed parent cannot end its workers; they would work on for nobody, and then wait."""
     while os.getppid() == parent_pid:
@@ -320,78 +304,15 @@ def _end_with(parent_pid: int) -> None:
 
 
 def _attempt_with_file(handle: tuple[str, int], task: Task) -> tuple[str, Finished]:
-    return attempt(_loaded(*handle), task)
-
-
-# ---------------------------------------------------------------- clusters
-
-
-@contextmanager
-def _dask(cluster: Cluster, objective: Callable[..., TrialOutcome]) -> Iterator[_Engine]:
-    """The objective scattered to every worker of a dask cluster, where it stays."""
-    with _dask_client(cluster) as client:
-        from distributed import KilledWorker
-
-        yield _Engine(_backend("dask", client=client, scatter=[objective]), -1, attempt, objective, (KilledWorker,))
-
-
-@contextmanager
-def _dask_client(cluster: Cluster) -> Iterator[Any]:
-    """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
-    distributed = _required("distributed", "a dask cluster", "cluster")
-    if cluster.address is None:
-        with (
-            distributed.LocalCluster(
-                n_workers=cluster.workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address=None,
-                memory_limit=0,  # no limit: dask would stop a worker in the middle of a trial
-                silence_logs=logging.ERROR,
-                env=ONE_THREAD,
-            ) as here,
-            distributed.Client(here, set_as_default=False) as client,
-        ):
-            yield client
-        return
     try:
-        client = distributed.Client(cluster.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"no dask scheduler answers at {cluster.address} within {CONNECT_TIMEOUT_S} s; start one, or use local:N"
-        ) from error
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise ConfigError(f"the dask scheduler at {cluster.address} has no workers; start some, or use local:N")
-        yield client
+        objective = _loaded(*handle)
+    except Exception as error:  # an objective that this worker cannot build is told like one that breaks
+        return task.key, _crash(error)
+    return attempt(objective, task)
 
 
-@contextmanager
-def _ray(objective: Callable[..., TrialOutcome]) -> Iterator[_Engine]:
-    """The ray cluster of the environment (RAY_ADDRESS), or one on this machine."""
-    ray = _required("ray", "a ray cluster", None)
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False)
-        try:
-            yield _ray_engine(ray, objective)
-        finally:
-            ray.shutdown()
-        return
-    yield _ray_engine(ray, objective)
-
-
-def _ray_engine(ray: ModuleType, objective: Callable[..., TrialOutcome]) -> _Engine:
-    died = ray.exceptions.RayActorError
-    _required("ray.util.joblib", "a ray cluster", None).register_ray()
-    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    return _Engine(_backend("ray"), workers, _attempt_with_ref, [ray.put(objective)], (died,), streams=False)
-
-
-def _attempt_with_ref(handle: list[Any], task: Task) -> tuple[str, Finished]:
-    return attempt(_required("ray", "a ray cluster", None).get(handle[0]), task)
-
-
-def _required(module: str, purpose: str, extra: str | None) -> ModuleType:
+def required(module: str, purpose: str, extra: str | None) -> ModuleType:
+    """The module; `ConfigError` with what to install where it is missing."""
     from importlib import import_module
 
     try:

@@ -19,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
+from autohedge.backtest.cluster import parse_cluster
 from autohedge.backtest.overfitting import Overfitting, measure
-from autohedge.backtest.parallel import Crash, CrashTrace, Task, Workers, parse_cluster
+from autohedge.backtest.parallel import Crash, CrashTrace, Task, Workers
 from autohedge.backtest.search_space import Space
 from autohedge.backtest.trials import Params, Trial, TrialOutcome, TrialTable, Window, digest_of
 from autohedge.errors import ConfigError, InvariantBroken

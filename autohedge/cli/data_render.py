@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-from autohedge.cli.render import clock_text, stdout_console
+from autohedge.cli.render import PIPE_WIDTH, clock_text, stdout_console
 
 if TYPE_CHECKING:
     from autohedge.market.candle_download import Downloaded, DownloadProgress
     from autohedge.market.candle_store import StoredSeries
     from autohedge.market.candles import Gap
     from autohedge.market.data_report import DataReport
+    from autohedge.market.parquet_recorder import Recorded
+    from autohedge.ports import MarketFeed
 
 _SHOWN_CHARS = 60
 
@@ -45,9 +48,9 @@ def report_json(report: DataReport) -> dict[str, Any]:
     }
 
 
-def print_report(report: DataReport, console: Console | None = None) -> None:
+def print_report(report: DataReport, *, on_stderr: bool = False) -> None:
     """One report: what was read, and a table of what is wrong with it."""
-    console = console or stdout_console()
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH) if on_stderr else stdout_console()
     span = ""
     if report.first_ns is not None and report.last_ns is not None:
         span = f", {clock_text(report.first_ns)} to {clock_text(report.last_ns)} UTC"
@@ -144,10 +147,42 @@ def print_downloaded(done: Downloaded) -> None:
         )
     )
     if done.gaps:
-        console.print(Text(f"  gaps: {_gaps_text(done.gaps)}, the first from {clock_text(done.gaps[0].start_ns)}", style="yellow"))
+        console.print(
+            Text(f"  gaps: {_gaps_text(done.gaps)}, the first from {clock_text(done.gaps[0].start_ns)}", style="yellow")
+        )
     for each in merged.conflicts:
         was, kept = (", ".join(values) for values in (each.was, each.kept))
         console.print(Text(f"  {clock_text(each.ts_ns)} came again otherwise: was {was}; kept {kept}", style="yellow"))
+
+
+# --- recordings -----------------------------------------------------------------------------------------------------------
+
+
+def recorded_json(feed: MarketFeed, recorded: Recorded) -> dict[str, Any]:
+    """What was recorded, as plain data."""
+    return {
+        "folder": str(recorded.folder),
+        "symbol": feed.instrument.symbol,
+        "market": feed.description,
+        "simulated": feed.simulated,
+        "events": recorded.events,
+        "rows": recorded.rows,
+        "first_ns": _text_of(recorded.first_ns),
+        "last_ns": _text_of(recorded.last_ns),
+    }
+
+
+def print_recorded(feed: MarketFeed, recorded: Recorded) -> None:
+    """What was recorded, in two lines."""
+    span = ""
+    if recorded.first_ns is not None and recorded.last_ns is not None:
+        span = f", {clock_text(recorded.first_ns)} to {clock_text(recorded.last_ns)} UTC"
+    heading = Text(feed.instrument.symbol, style="bold")
+    console = stdout_console()
+    console.print(
+        heading.append(f" of {feed.description}: {recorded.events:,} events, {recorded.rows:,} rows{span}", style="not bold")
+    )
+    console.print(Text(f"  in {recorded.folder}; again with --market replay:{recorded.folder}"), soft_wrap=True)
 
 
 def _gaps_text(gaps: tuple[Gap, ...]) -> str:

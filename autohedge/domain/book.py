@@ -96,15 +96,16 @@ class OrderBook:
 
         False, and nothing changed, when the book is not valid or already knows something at least as new.
         """
-        if not self.is_valid or top.update_id <= (self.last_update_id if self._top is None else self._top.update_id):
+        _, _, update_id, bid_ticks, bid_lots, ask_ticks, ask_lots = top
+        known = self._top
+        if not self.is_valid or update_id <= (self.last_update_id if known is None else known.update_id):
             return False
-        if not (top.bid_lots and top.ask_lots):
-            top = top._replace(
-                bid_ticks=top.bid_ticks if top.bid_lots else 0,
-                ask_ticks=top.ask_ticks if top.ask_lots else 0,
-            )
+        if not (bid_lots and ask_lots):
+            bid_ticks, ask_ticks = bid_ticks if bid_lots else 0, ask_ticks if ask_lots else 0
+            top = top._replace(bid_ticks=bid_ticks, ask_ticks=ask_ticks)
         self._top = top
-        _, _, _, self.best_bid_ticks, self.best_bid_lots, self.best_ask_ticks, self.best_ask_lots = top
+        self.best_bid_ticks, self.best_bid_lots = bid_ticks, bid_lots
+        self.best_ask_ticks, self.best_ask_lots = ask_ticks, ask_lots
         return True
 
     def _depth_moved_to(self, update_id: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY
+from autohedge.domain.measures import base_value_atoms
 from autohedge.domain.orders import OrderFilled
 from autohedge.errors import InvariantBroken
 
@@ -36,7 +37,9 @@ class Inventory:
     def base_value_atoms(self, mark_half_ticks: int) -> int:
         """Base at the mark in quote atoms, rounded down. The mark is in half ticks so that a mid is exact."""
         instrument = self.instrument
-        return (self.base_atoms * mark_half_ticks * instrument.quote_atoms_per_tick_lot) // (2 * instrument.base_atoms_per_lot)
+        return base_value_atoms(
+            self.base_atoms, mark_half_ticks, instrument.quote_atoms_per_tick_lot, instrument.base_atoms_per_lot
+        )
 
     def unrealized_atoms(self, mark_half_ticks: int) -> int:
         """Base at the mark minus what it cost."""

@@ -187,6 +187,21 @@ def clamp(
     )
 
 
+def gone_frac(now_ns: int, effective_ns: int, valid_until_ns: int) -> float:
+    """How much of an expired mandate is gone: 0 when it expires, 1 one ttl later and after."""
+    return min(1.0, (now_ns - valid_until_ns) / (valid_until_ns - effective_ns))
+
+
+def decayed(
+    gone: float, spread_multiplier: float, inventory_bias: float, size_multiplier: float, wide: float, small: float
+) -> tuple[float, float, float]:
+    """(spread multiplier, bias, size multiplier) of a mandate that is gone by a fraction; decaying never loosens: one that was
+    already wider or smaller than conservative stays so."""
+    spread = spread_multiplier + gone * (max(wide, spread_multiplier) - spread_multiplier)
+    size = size_multiplier + gone * (min(small, size_multiplier) - size_multiplier)
+    return spread, inventory_bias * (1.0 - gone), size
+
+
 def in_force(mandate: Mandate | None, now_ns: int, envelope: Envelope) -> MandateValues:
     """The values that hold at `now_ns`: linear from the mandate's to the conservative ones over one ttl after it expires."""
     wide, small = envelope.conservative_spread_multiplier, envelope.conservative_size_multiplier
@@ -202,16 +217,15 @@ def in_force(mandate: Mandate | None, now_ns: int, envelope: Envelope) -> Mandat
             mandate.source,
             MandateState.IN_FORCE,
         )
-    ttl_ns = mandate.valid_until_ns - mandate.effective_ns
-    gone = min(1.0, (now_ns - mandate.valid_until_ns) / ttl_ns)
-    # decaying never loosens: a mandate that was already wider or smaller than conservative stays so
-    spread = mandate.spread_multiplier + gone * (max(wide, mandate.spread_multiplier) - mandate.spread_multiplier)
-    size = mandate.size_multiplier + gone * (min(small, mandate.size_multiplier) - mandate.size_multiplier)
+    gone = gone_frac(now_ns, mandate.effective_ns, mandate.valid_until_ns)
+    spread, bias, size = decayed(
+        gone, mandate.spread_multiplier, mandate.inventory_bias, mandate.size_multiplier, wide, small
+    )
     risk_level = RiskLevel.MEDIUM if mandate.risk_level is RiskLevel.LOW else mandate.risk_level
     return MandateValues(
         mandate.mandate_id,
         spread,
-        mandate.inventory_bias * (1.0 - gone),
+        bias,
         size,
         risk_level,
         mandate.source,

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+_NS_PER_HOUR = 3_600 * 1_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class BookStatistics:
     """Rolling statistics of the book, from events received up to `as_of_ns`.
@@ -82,3 +85,36 @@ class MarketView:
     pnl_frac: float
     drawdown_frac: float
     news: tuple[tuple[int, str], ...] = ()
+
+
+def maker_view(
+    *,
+    symbol: str,
+    now_ns: int,
+    simulated: bool,
+    book: BookStatistics,
+    trades: TradeStatistics,
+    inventory_ratio: float,
+    inventory_target: float,
+    max_exposure_frac: float,
+    base_value_atoms: int,
+    equity_atoms: int,
+    day_open_atoms: int,
+    capital_atoms: int,
+    drawdown_frac: float,
+) -> MarketView:
+    """The view of a maker whose balances are in atoms; fractions are of its capital."""
+    return MarketView(
+        symbol=symbol,
+        as_of_ns=now_ns,
+        hour_utc=now_ns // _NS_PER_HOUR % 24,
+        simulated=simulated,
+        book=book,
+        trades=trades,
+        inventory_ratio=inventory_ratio,
+        inventory_target=inventory_target,
+        exposure_frac=base_value_atoms / capital_atoms,
+        max_exposure_frac=max_exposure_frac,
+        pnl_frac=(equity_atoms - day_open_atoms) / capital_atoms,
+        drawdown_frac=drawdown_frac,
+    )

@@ -42,7 +42,7 @@ class BinanceCandles:
 
     venue = "binance"
     is_complete = True
-    requests_per_minute = 600.0
+    requests_per_minute: float | None = 600.0
 
     def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = 20.0) -> None:
         import httpx

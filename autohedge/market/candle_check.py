@@ -54,7 +54,7 @@ def check_candles(
     if frame.is_empty():
         nothing = Finding("no_rows", Severity.ERROR, 1, "-", "there is not a single candle")
         return DataReport(source, what, 0, None, None, (nothing,))
-    found = _Findings(frame.select(COLUMNS).with_row_index("row"))
+    found = _Findings(frame.select(pl.col("ts_ns").cast(pl.Int64, strict=False), *VALUES).with_row_index("row"))
     _check_units(found)
     timeframe = timeframe or _commonest(found.table["ts_ns"], source)
     _check_times(found, timeframe, now_ns)
@@ -140,11 +140,11 @@ def _check_units(found: _Findings) -> None:
     """Name times that are not nanoseconds, and read them in their own unit from here on; null where there is none."""
     given = found.table["ts_ns"]
     right, others = _by_unit(given)
+    found.table = found.table.with_columns(right.alias("ts_ns"))
     found.add("no_time", given.is_null(), "a row without a readable time")
     for unit, is_unit in others.items():
         found.add("time_unit", is_unit, f"expected times in nanoseconds, found {unit}")
     found.add("time_range", given.is_not_null() & right.is_null(), "a time that is between 1980 and 2200 in no unit")
-    found.table = found.table.with_columns(right.alias("ts_ns"))
 
 
 def _check_times(found: _Findings, timeframe: Timeframe, now_ns: int) -> None:
@@ -158,7 +158,7 @@ def _check_times(found: _Findings, timeframe: Timeframe, now_ns: int) -> None:
     repeated = times.is_not_null() & ~times.is_first_distinct()
     copies = found.table.filter(times.is_not_null()).select(COLUMNS)
     conflicting = copies.unique().height - copies["ts_ns"].n_unique()
-    found.add("duplicate", repeated, f"has the time of another, in {conflicting:,} cases with other values")
+    found.add("duplicate", repeated, f"has the time of another; {conflicting:,} of them with other values")
 
 
 def _check_record(
@@ -186,7 +186,7 @@ def _tell_gaps(found: _Findings, kind: str, severity: Severity, holes: Sequence[
     if holes:
         longest = max(holes, key=lambda hole: hole.missing)
         missing = sum(hole.missing for hole in holes)
-        detail = f"{missing:,} candles are missing{where}, at most {longest.missing:,} in a row from {_when(longest.start_ns)}"
+        detail = f"missing{where}: {missing:,} in all, at most {longest.missing:,} in a row from {_when(longest.start_ns)}"
         found.tell(kind, severity, len(holes), "", holes[0].start_ns, detail)
 
 
@@ -311,4 +311,4 @@ def _check_stretches(found: _Findings, sound: pl.DataFrame, timeframe: Timeframe
 
 
 def _when(ts_ns: int) -> str:
-    return f"{_EPOCH + timedelta(microseconds=ts_ns // 1_000):%Y-%m-%d %H:%M:%S}"
+    return f"{_EPOCH + timedelta(microseconds=ts_ns // 1_000):%Y-%m-%dT%H:%M:%SZ}"

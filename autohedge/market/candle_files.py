@@ -189,3 +189,18 @@ def _dates(ts_ns: pl.Series, timezone: str) -> pl.Series:
     """The date in `timezone`, as its midnight in UTC."""
     local = ts_ns.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(timezone)
     return local.dt.date().cast(pl.Datetime("ns")).cast(pl.Int64)
+
+
+def has_candles(path: Path, layout: FileLayout) -> bool:
+    """Whether a file looks like candles: any CSV, and a Parquet file with a column for the high."""
+    name = path.name.lower()
+    if not path.is_file() or not name.endswith((*CSV_SUFFIXES, PARQUET_SUFFIX)):
+        return False
+    if name.endswith(CSV_SUFFIXES):
+        return True
+    try:
+        columns = pl.read_parquet_schema(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    wanted = {layout.columns["high"]} if "high" in layout.columns else set(_NAMES["high"])
+    return any(each in wanted or each.lower() in wanted for each in columns)

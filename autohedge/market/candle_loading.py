@@ -15,7 +15,7 @@ from autohedge.errors import MarketDataError
 from autohedge.market.calendars import TradingCalendar
 from autohedge.market.candle_check import check_candles, usual_timeframe
 from autohedge.market.candle_files import FileLayout, read_candle_file
-from autohedge.market.candle_store import series_of_file
+from autohedge.market.candle_store import CandleSeries, CandleStore, series_of_file
 from autohedge.market.candles import exact, known_at
 from autohedge.market.data_report import DataReport, Severity
 from autohedge.market.polars_extra import pl
@@ -51,8 +51,8 @@ def check_file(
 ) -> CheckedFile:
     """Read a CSV or Parquet file and check it. `timeframe` None is what a file of our store says or what the times show.
 
-    With a calendar, times of daily candles count as dates (`FileLayout.dates`). Raises `MarketDataError` for a file that cannot be
-    read as candles at all, `ConfigError` where its timeframe cannot be told.
+    With a calendar, times of daily candles count as dates (`FileLayout.dates`). Raises `MarketDataError` for a file that cannot
+    be read as candles at all, `ConfigError` where its timeframe cannot be told.
     """
     own = series_of_file(path)
     rows = read_candle_file(path, layout)
@@ -63,6 +63,21 @@ def check_file(
         rows = read_candle_file(path, replace(layout, dates=True))
     report = check_candles(rows, source=str(path), timeframe=timeframe, now_ns=now_ns, calendar=calendar)
     return CheckedFile(rows, timeframe, report)
+
+
+def check_stored(store: CandleStore, series: CandleSeries, *, now_ns: int) -> DataReport:
+    """Check all candles that the store has of a series, by its calendar; the venue's own holes are only warnings.
+
+    Raises `MarketDataError` when there is none of them or their files are damaged.
+    """
+    return check_candles(
+        store.read(series),
+        source=str(store.folder(series)),
+        timeframe=series.timeframe,
+        now_ns=now_ns,
+        calendar=store.calendar(series),
+        covered=store.covered(series),
+    )
 
 
 def load_candles(

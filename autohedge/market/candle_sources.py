@@ -66,7 +66,7 @@ class TableSource:
     """
 
     is_complete = False
-    requests_per_minute = None
+    requests_per_minute: float | None = None
 
     def __init__(self, series: CandleSeries, candles: pl.DataFrame) -> None:
         require_candles(candles, series.timeframe, f"candles of {series}")

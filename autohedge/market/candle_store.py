@@ -38,7 +38,8 @@ MAX_TOLD = 5
 _VENUE = re.compile(r"[a-z0-9][a-z0-9_\-]{0,31}", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:/_\-]{0,39}", re.ASCII)
 _MONTH = re.compile(r"\d{4}-\d\d\.parquet", re.ASCII)
-_NOTE = "series.json"
+NOTE = "series.json"
+"""The file that makes a folder one of a series."""
 _TEMPORARY = ".tmp"
 _METADATA = "autohedge.series"
 
@@ -160,7 +161,7 @@ class CandleStore:
     def series(self) -> list[CandleSeries]:
         """All series that have candles, in order of venue, symbol and timeframe."""
         found = []
-        for note in sorted(self.root.glob(f"*/*/*/{_NOTE}")):
+        for note in sorted(self.root.glob(f"*/*/*/{NOTE}")):
             venue, symbol, length = note.parent.parts[-3:]
             try:
                 series = CandleSeries(venue, unquote(symbol), Timeframe(length))
@@ -220,9 +221,9 @@ class CandleStore:
             for (month,), part in months.group_by("month", maintain_order=True):
                 merged += self._merge_month(series, folder / f"{month}.parquet", part.drop("month"))
             noted = _Note(calendar or note.calendar, _united(note.covered, covered))
-            if noted != note or not (folder / _NOTE).exists():
+            if noted != note or not (folder / NOTE).exists():
                 spans = [[str(start), str(end)] for start, end in noted.covered]
-                _replace(folder / _NOTE, orjson.dumps({"calendar": noted.calendar, "covered": spans}))
+                _replace(folder / NOTE, orjson.dumps({"calendar": noted.calendar, "covered": spans}))
         return merged
 
     def _merge_month(self, series: CandleSeries, file: Path, new: pl.DataFrame) -> Merged:
@@ -250,7 +251,7 @@ class CandleStore:
         return sorted(file for file in self.folder(series).glob("*.parquet") if _MONTH.fullmatch(file.name))
 
     def _note(self, series: CandleSeries) -> _Note:
-        file = self.folder(series) / _NOTE
+        file = self.folder(series) / NOTE
         try:
             told = orjson.loads(file.read_bytes())
             covered = tuple((int(start), int(end)) for start, end in told["covered"])

@@ -160,8 +160,6 @@ class _BookCheck:
                 self._note_crossed(book.depth_levels(BUY, 1)[0][0], book.depth_levels(SELL, 1)[0][0])
             else:
                 self._faults.note("crossed", self._place, "for a moment, while waiting updates were applied")
-        self._take_price("best bid", book.best_bid_ticks)
-        self._take_price("best ask", book.best_ask_ticks)
 
     def finish(self) -> None:
         faults = self._faults
@@ -171,7 +169,7 @@ class _BookCheck:
             faults.note("before_snapshot", self._first_before, count=self._before_snapshot)
         if self._after_gap:
             then = "until a snapshot came" if self._synced.is_synced else "and no snapshot came"
-            faults.add_detail("gap", f"{self._after_gap} messages could not be used {then}")
+            faults.add_detail("gap", f"{self._after_gap} more messages could not be used {then}")
         # ids with many holes belong to a venue that does not number its trades one by one
         if self._trade_holes and self._trade_steps >= max(_FEW_STEPS, self._trade_holes / _FEW_HOLES_FRAC):
             faults.note("trade_gap", self._first_hole, f"{self._trades_missing} missing in all", self._trade_holes)
@@ -198,6 +196,8 @@ class _BookCheck:
             self._faults.note("one_sided", self._place)
         elif top.bid_ticks >= top.ask_ticks:
             self._note_crossed(top.bid_ticks, top.ask_ticks)
+        self._take_price("quoted bid", top.bid_ticks)
+        self._take_price("quoted ask", top.ask_ticks)
 
     def _take_snapshot(self, snapshot: BookSnapshot, outcome: Applied) -> None:
         self._seen_snapshot = True
@@ -219,8 +219,14 @@ class _BookCheck:
 
     def _take_depth(self) -> None:
         book = self._synced.book
-        if book.is_valid and not (book.depth_levels(BUY, 1) and book.depth_levels(SELL, 1)):
-            self._faults.note("one_sided", self._place)
+        if not book.is_valid:
+            return
+        for side, name in ((BUY, "best bid"), (SELL, "best ask")):
+            best = book.depth_levels(side, 1)
+            if best:
+                self._take_price(name, best[0][0])
+            else:
+                self._faults.note("one_sided", self._place)
 
     def _take_trade(self, trade: Trade) -> None:
         last = self._last_trade_id

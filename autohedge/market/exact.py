@@ -15,7 +15,7 @@ MAX_STEPS = 2**53
 """Larger counts of ticks or lots are refused: floats (statistics, compiled loops) hold integers exactly only up to here."""
 
 _CACHE_LIMIT = 200_000
-_MAX_DIGITS = 20
+_MAX_CHARS = 41
 
 
 class OffGrid(ValueError):
@@ -30,31 +30,32 @@ class ExactGrid(dict[str, int]):
     counted in `rounded`.
     """
 
+    __slots__ = ("_least", "_name", "_rounded_places", "_scale", "_step", "rounded")
+
     def __init__(self, step: Decimal, name: str, rounded_places: int = 0, positive: bool = False) -> None:
         super().__init__()
         self.rounded = 0
         self._name = name
         self._step = step
         self._least = int(positive)
-        self._rounds = rounded_places > 0
-        self._places = max(decimal_exponent(step), rounded_places)
-        self._units_per_step = int(step.scaleb(self._places))
+        exponent = decimal_exponent(step)
+        self._rounded_places = max(exponent, rounded_places) if rounded_places else -1
+        # by the number of decimal places of a text: what makes its digits whole units, and how many of these are a step
+        self._scale = [
+            (10 ** max(0, exponent - places), int(step.scaleb(max(exponent, places)))) for places in range(_MAX_CHARS)
+        ]
 
-    def __missing__(self, text: object) -> int:
-        if not isinstance(text, str):
-            raise OffGrid(f"{self._name} is not a text")
-        whole, point, fraction = text.partition(".")
-        digits, places = whole + fraction, len(fraction)
-        plain = digits.isdigit() and digits.isascii() and 0 < len(whole) <= _MAX_DIGITS and len(point) <= places <= _MAX_DIGITS
-        if not plain:
+    def __missing__(self, text: str) -> int:
+        try:
+            whole, point, fraction = text.partition(".")
+        except (AttributeError, TypeError):  # what JSON has beside texts
+            raise OffGrid(f"{self._name} is not a text") from None
+        digits = whole + fraction
+        if not (whole and (fraction or not point) and digits.isdigit() and digits.isascii() and len(text) <= _MAX_CHARS):
             raise OffGrid(f"{self._name} is not a plain decimal number")
-        units, too_fine = int(digits), 0
-        if places > self._places:
-            units, too_fine = divmod(units, 10 ** (places - self._places))
-        elif places < self._places:
-            units *= 10 ** (self._places - places)
-        steps, rest = divmod(units, self._units_per_step)
-        if too_fine or (rest and not self._rounds):
+        factor, units_per_step = self._scale[len(fraction)]
+        steps, rest = divmod(int(digits) * factor, units_per_step)
+        if rest and len(fraction.rstrip("0")) > self._rounded_places:
             raise OffGrid(f"{self._name} is not a multiple of {self._step}")
         if not self._least <= steps <= MAX_STEPS:
             raise OffGrid(f"{self._name} is {'absurdly large' if steps else 'zero'}")

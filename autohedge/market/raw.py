@@ -67,7 +67,7 @@ class RawRecordingFeed:
                         ts_ns = event.ts_init_ns
                         if last_ns is None:
                             last_ns = ts_ns
-                        if not last_ns <= ts_ns <= last_ns + MAX_STEP_NS:
+                        if not 0 <= ts_ns - last_ns <= MAX_STEP_NS:
                             if ts_ns > last_ns:
                                 raise CorruptLine("the receive time is more than a year after the line before")
                             report.out_of_order += 1

@@ -200,7 +200,8 @@ def _is_raw(path: Path) -> bool:
 
 
 def _name_parts(file: Path) -> list[str]:
-    return _NAME_PARTS.split(file.name.upper().removesuffix(".GZ"))
+    suffix = next((each for each in (*SUFFIXES, PARQUET) if file.name.endswith(each)), "")
+    return _NAME_PARTS.split(file.name.removesuffix(suffix).upper())
 
 
 # --- what is in them ---------------------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ Volatility is the root mean square of the last 20 one-second log returns × √3
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
-from math import log, sqrt
+from collections.abc import Iterable, Sequence
+from math import sqrt
 
 from autohedge.domain.book import OrderBook
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, MarketEvent, Trade
+from autohedge.domain.measures import depth_score_of, imbalance_of, realised_volatility, spread_bps_of
 from autohedge.domain.view import BookStatistics, TradeStatistics
 
 NS_PER_S = 1_000_000_000
@@ -31,9 +32,13 @@ MAX_TRADES = 1_000_000
 IMBALANCE_LEVELS = 5
 DEPTH_LEVELS = 10
 
-_PER_HOUR = sqrt(3_600)
 _PER_YEAR_OF_HOURS = sqrt(365 * 24)
 _TRADE_WINDOW_NS = TRADE_WINDOW_S * NS_PER_S
+
+
+def depth_scale(instrument: Instrument, reference_quote: float) -> float:
+    """What turns Σ lots ÷ level × twice the mid in ticks into a score, where `reference_quote` of depth scores 100."""
+    return 100.0 * float(instrument.lot_size * instrument.tick_size) / 2.0 / 2.0 / reference_quote
 
 
 class RollingStatistics:
@@ -63,7 +68,7 @@ class RollingStatistics:
 
     def __init__(self, instrument: Instrument, depth_reference_quote: float = 100_000) -> None:
         self._instrument = instrument
-        self._depth_scale = 100.0 * float(instrument.lot_size * instrument.tick_size) / 2.0 / 2.0 / depth_reference_quote
+        self._depth_scale = depth_scale(instrument, depth_reference_quote)
         # as ratios, because a quotient of integers is the float nearest to the price, and a product with 0.01 is not
         self._tick = instrument.tick_size.as_integer_ratio()
         self._lot = instrument.lot_size.as_integer_ratio()
@@ -116,7 +121,7 @@ class RollingStatistics:
             self._imbalances.clear()
             self._spread_mean_bps = self._imbalance_mean = None
         else:
-            spread_bps = _spread_bps(bid, ask)
+            spread_bps = spread_bps_of(bid, ask)
             imbalance = self.imbalance(book)
             for _ in range(min(crossed, self._mids.maxlen or 0)):
                 self._mids.append(bid + ask)
@@ -126,6 +131,29 @@ class RollingStatistics:
             self._imbalance_mean = sum(self._imbalances) / len(self._imbalances)
         self._next_ns = (ts_ns // NS_PER_S + 1) * NS_PER_S
 
+    def take_up(
+        self,
+        *,
+        best_ticks: tuple[int, int],
+        next_grid_ns: int,
+        mids_twice_ticks: Sequence[int],
+        spreads_bps: Sequence[float],
+        imbalances: Sequence[float],
+        latencies_ns: Sequence[int],
+        trades: Iterable[Trade],
+    ) -> None:
+        """Go on from what another driver of these rules has sampled, in place of having seen the events."""
+        self._bid_ticks, self._ask_ticks = best_ticks
+        self._next_ns = next_grid_ns
+        self._mids.extend(mids_twice_ticks)
+        self._spreads_bps.extend(spreads_bps)
+        self._imbalances.extend(imbalances)
+        self._spread_mean_bps = sum(spreads_bps) / len(spreads_bps) if spreads_bps else None
+        self._imbalance_mean = sum(imbalances) / len(imbalances) if imbalances else None
+        self._latencies_ns.extend(latencies_ns)
+        self._latency_sum_ns = sum(latencies_ns)
+        self._trades.extend(trades)
+
     # --- what is known ---------------------------------------------------------------------------------------------------
 
     def snapshot(self, book: OrderBook, now_ns: int) -> BookStatistics | None:
@@ -134,7 +162,7 @@ class RollingStatistics:
         if not book.is_valid or not 0 < bid < ask:
             return None
         bid_lots, ask_lots = book.best_bid_lots, book.best_ask_lots
-        spread_bps, imbalance = _spread_bps(bid, ask), self.imbalance(book)
+        spread_bps, imbalance = spread_bps_of(bid, ask), self.imbalance(book)
         volatility = self.volatility_per_hour(now_ns)
         unit, per = self._tick
         latencies = len(self._latencies_ns)
@@ -173,8 +201,8 @@ class RollingStatistics:
             del mids[max(0, len(mids) + ahead) :]
         if len(mids) <= VOLATILITY_RETURNS:
             return None
-        squares = sum(log(after / before) ** 2 for before, after in pairwise(mids[-VOLATILITY_RETURNS - 1 :]))
-        return sqrt(squares / VOLATILITY_RETURNS) * _PER_HOUR
+        last = len(mids) - 1
+        return realised_volatility(mids, last - VOLATILITY_RETURNS, last)
 
     def trades(self, now_ns: int) -> TradeStatistics:
         """Public trades received in the 60 s up to `now_ns`."""
@@ -206,14 +234,10 @@ class RollingStatistics:
         for side in (BUY, SELL):
             for i, (_, lots) in enumerate(book.levels(side, DEPTH_LEVELS), 1):
                 weighted += lots / i
-        return min(100.0, weighted * (bid + ask) * self._depth_scale)
+        return depth_score_of(weighted, bid + ask, self._depth_scale)
 
     def imbalance(self, book: OrderBook) -> float:
         """(bids − asks) ÷ (bids + asks) of the sizes of the best five levels: −1 only asks … +1 only bids; 0 when empty."""
         bids = sum([lots for _, lots in book.levels(BUY, IMBALANCE_LEVELS)])
         asks = sum([lots for _, lots in book.levels(SELL, IMBALANCE_LEVELS)])
-        return (bids - asks) / (bids + asks) if bids or asks else 0.0
-
-
-def _spread_bps(bid_ticks: int, ask_ticks: int) -> float:
-    return (ask_ticks - bid_ticks) * 20_000.0 / (bid_ticks + ask_ticks)
+        return imbalance_of(bids, asks)

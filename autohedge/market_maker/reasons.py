@@ -50,7 +50,9 @@ REASONS: Final[tuple[str, ...]] = (
     "insufficient_balance",
     "insufficient_depth",
     "not_open",
-    "request_failed",
+    # the end
+    "session_end",
+    "interrupted",
 )
 
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate(REASONS)}
@@ -93,4 +95,5 @@ POST_ONLY_WOULD_CROSS: Final = 34
 INSUFFICIENT_BALANCE: Final = 35
 INSUFFICIENT_DEPTH: Final = 36
 NOT_OPEN: Final = 37
-REQUEST_FAILED: Final = 38
+SESSION_END: Final = 38
+INTERRUPTED: Final = 39

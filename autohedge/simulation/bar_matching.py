@@ -78,7 +78,8 @@ def share_lots(rules: MarketRules, volume_lots: int) -> int:
     """What all our orders together may get of a bar's volume, rounded down."""
     if rules.participation_bps == NO_SHARE_BPS:
         return MOST_STEPS if volume_lots > 0 else 0
-    return volume_lots * rules.participation_bps // BPS
+    whole, rest = volume_lots // BPS, volume_lots % BPS
+    return whole * rules.participation_bps + rest * rules.participation_bps // BPS
 
 
 def refusal_by_rules(rules: MarketRules, lots: int, price_ticks: int) -> int:

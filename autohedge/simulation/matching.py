@@ -33,7 +33,7 @@ _WALK_LEVELS = 16
 # --- the arithmetic -----------------------------------------------------------------------------------------------------
 
 
-def is_marketable(side: Side, limit_ticks: int, opposite_ticks: int) -> bool:
+def is_marketable(side: int, limit_ticks: int, opposite_ticks: int) -> bool:
     """Whether an order of `side` at `limit_ticks` reaches an opposite price; False when there is none (0)."""
     return opposite_ticks > 0 and (limit_ticks - opposite_ticks) * side >= 0
 

@@ -4,7 +4,7 @@ Let r be the fill's share of what was to be had, r = fill ÷ available. The frac
 
     max(floor, f × g(r)) × (0.8 + 0.4 × u),    g(r) = r (linear), √r (square root) or ln(1 + r) (logarithmic)
 
-with u uniform in [0, 1). It is always against us and rounded up to whole ticks. The square root is the form that trades of many
+with u uniform in [0, 1), and never more than the price itself. It is always against us and rounded up to whole ticks. The square root is the form that trades of many
 markets show (Almgren, Thum, Hauptmann, Li: "Direct Estimation of Equity Market Impact", 2005); the others bound it.
 
 Plain functions over numbers: a compiled backtest shares them.
@@ -56,7 +56,7 @@ def slippage_frac(model: int, factor: float, floor: float, fill_lots: int, avail
         taken = math.sqrt(taken)
     elif model == LOGARITHMIC:
         taken = math.log1p(taken)
-    return max(floor, factor * taken) * (0.8 + 0.4 * chance)
+    return min(1.0, max(floor, factor * taken) * (0.8 + 0.4 * chance))
 
 
 def slipped_ticks(side: int, price_ticks: int, frac: float) -> int:

@@ -132,41 +132,90 @@ def venue_time_in_s(events: Events) -> Events:
     return [event._replace(ts_event_ns=event.ts_event_ns // 10**9 * 10**6) for event in events]
 
 
+def both(*damages: Callable[[Events], Events]) -> Callable[[Events], Events]:
+    """One after the other."""
+
+    def damaged(events: Events) -> Events:
+        for damage in damages:
+            events = damage(events)
+        return events
+
+    return damaged
+
+
+def without(at: int) -> Callable[[Events], Events]:
+    return lambda events: [*events[:at], *events[at + 1 :]]
+
+
+def twice(at: int) -> Callable[[Events], Events]:
+    return lambda events: [*events[: at + 1], *events[at:]]
+
+
+def again(begin: int, stop: int) -> Callable[[Events], Events]:
+    """Some events, at the time of the last of them, once more."""
+    return lambda events: [
+        *events[:stop],
+        *(event._replace(ts_init_ns=events[stop - 1].ts_init_ns) for event in events[begin:stop]),
+        *events[stop:],
+    ]
+
+
+def snapshot_third(events: Events) -> Events:
+    """A delta and best prices that come before the snapshot."""
+    snapshot = events[0]._replace(ts_init_ns=events[2].ts_init_ns)
+    return [events[1], events[2], snapshot, *events[3:]]
+
+
+def old_snapshot(events: Events) -> Events:
+    return [*events[:TRADE], events[0]._replace(ts_init_ns=events[TOP].ts_init_ns), *events[TRADE:]]
+
+
+def happened_later(by_ns: int) -> Callable[[Events], Events]:
+    return lambda events: [event._replace(ts_event_ns=event.ts_event_ns and event.ts_event_ns + by_ns) for event in events]
+
+
+def stretch(begin: int, stop: int, damage: Callable[[Events], Events]) -> Callable[[Events], Events]:
+    return lambda events: [*events[:begin], *damage(events[begin:stop]), *events[stop:]]
+
+
 LOCKED_TOP = {"bid_ticks": 10_001, "ask_ticks": 10_001}
+CROSSING = both(replace(DELTA, bids=((10_005, 1),)), replace(DELTA + 3, bids=((10_005, 0), (9_980, 1))))
+LOCKING = both(replace(DELTA, bids=((10_001, 1),)), replace(DELTA + 3, bids=((10_001, 0), (9_980, 1))))
+NO_BIDS_AT_FIRST = both(replace(0, bids=()), replace(1, bids=((9_999, 6), (10_000, 5))))
+# name, how often, what is done to the good session, what else may be found because of it
 FAULTY_EVENTS: list[tuple[str, int, Callable[[Events], Events], set[str]]] = [
-    # name, how often, what is done to the good session, what else may be found because of it
-    ("gap", 1, lambda events: events[:DELTA] + events[DELTA + 1 :], set()),
-    ("trade_gap", 1, lambda events: events[:TRADE] + events[TRADE + 1 :], set()),
-    ("duplicate", 1, lambda events: events[: DELTA + 1] + events[DELTA:], set()),
-    ("duplicate", 1, lambda events: events[: TRADE + 1] + events[TRADE:], set()),
-    ("duplicate", 1, lambda events: events[: TOP + 1] + events[TOP:], set()),
-    ("duplicate", 1, lambda events: events[:1] + events, set()),
-    ("duplicate", 3, lambda events: events[: TRADE + 1] + [each._replace(ts_init_ns=events[TRADE].ts_init_ns) for each in events[DELTA : TRADE + 1]] + events[TRADE + 1 :], {"stale_quote"}),
+    ("gap", 1, without(DELTA), set()),
+    ("trade_gap", 1, without(TRADE), set()),
+    ("duplicate", 1, twice(DELTA), set()),
+    ("duplicate", 1, twice(TRADE), set()),
+    ("duplicate", 1, twice(TOP), set()),
+    ("duplicate", 1, twice(0), set()),
+    ("duplicate", 3, again(DELTA, TRADE + 1), set()),
     ("out_of_order", 1, replace(TOP, ts_init_ns=1_600_000_000 * S), set()),
-    ("out_of_order", 1, lambda events: replace(TRADE, trade_id=1)(events), {"trade_gap"}),
+    ("out_of_order", 1, replace(TRADE, trade_id=1), {"trade_gap"}),
     ("overlap", 1, replace(DELTA, first_update_id=119), {"gap"}),
     ("time_unit", 121, in_ms, set()),
-    ("time_unit", 30, lambda events: events[:40] + in_ms(events[40:70]) + events[70:], set()),
+    ("time_unit", 30, stretch(40, 70, in_ms), set()),
     ("time_unit", 80, venue_time_in_s, set()),
     ("clock", 1, replace(TRADE, ts_event_ns=1_600_000_000 * S), set()),
-    ("time_leap", 1, lambda events: replace(-1, ts_init_ns=2_000_000_000 * S)(events), set()),
-    ("no_snapshot", 1, lambda events: events[1:], set()),
+    ("time_leap", 1, replace(120, ts_init_ns=2_000_000_000 * S), set()),
+    ("no_snapshot", 1, without(0), set()),
     ("crossed", 1, replace(TOP, bid_ticks=10_005), set()),
     ("locked", 1, replace(TOP, **LOCKED_TOP), set()),
-    ("crossed", 1, lambda events: replace(DELTA + 3, bids=((10_005, 0), (9_980, 1)))(replace(DELTA, bids=((10_005, 1),))(events)), set()),
-    ("locked", 1, lambda events: replace(DELTA + 3, bids=((10_001, 0), (9_980, 1)))(replace(DELTA, bids=((10_001, 1),))(events)), set()),
-    ("crossed", 121, lambda events: replace(0, bids=((10_002, 1), (10_000, 5)))(events), set()),
-    ("price_unit", 6, cents_for_a_stretch, {"crossed", "trade_outside", "price_jump"}),
-    ("price_jump", 1, replace(TRADE, price_ticks=15_500), {"trade_outside", "price_jump"}),
+    ("crossed", 1, CROSSING, set()),
+    ("locked", 1, LOCKING, set()),
+    ("crossed", 41, replace(0, bids=((10_002, 1), (10_000, 5))), set()),
+    ("price_unit", 7, cents_for_a_stretch, {"crossed", "trade_outside", "price_jump"}),
+    ("price_jump", 2, replace(TRADE, price_ticks=15_500), {"trade_outside"}),
     ("trade_outside", 1, replace(TRADE, price_ticks=9_900), set()),
     ("one_sided", 1, replace(TOP, bid_ticks=0, bid_lots=0), set()),
-    ("one_sided", 1, lambda events: [replace(0, bids=())(events)[0], *replace(1, bids=((9_999, 6), (10_000, 5)))(events)[1:]], set()),
+    ("one_sided", 1, NO_BIDS_AT_FIRST, set()),
     ("stale_quote", 1, replace(TOP, update_id=50), set()),
-    ("stale_snapshot", 1, lambda events: events[:TRADE] + [events[0]._replace(ts_init_ns=events[TOP].ts_init_ns)] + events[TRADE:], set()),
-    ("before_snapshot", 2, lambda events: [events[1], events[2]] + [event._replace(ts_init_ns=max(event.ts_init_ns, events[2].ts_init_ns)) for event in [events[0], *events[3:]]], set()),
-    ("negative_latency", 80, lambda events: [event._replace(ts_event_ns=event.ts_event_ns and event.ts_event_ns + S) for event in events], set()),
+    ("stale_snapshot", 1, old_snapshot, set()),
+    ("before_snapshot", 2, snapshot_third, {"gap"}),
+    ("negative_latency", 80, happened_later(S), set()),
     ("silence", 1, later(TRADE, 61 * S), set()),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "count", "damage", "also"), FAULTY_EVENTS)
@@ -181,10 +230,9 @@ def test_a_fault_among_events_is_found_and_named(
     report = check_recording(saved(damage(session)), "BTC/USDT")
     assert found(report, kind).severity is KINDS[kind][0]
     assert set(kinds(report)) - {kind} <= also
-    if kind not in ("crossed", "price_jump"):
-        assert found(report, kind).count == count
+    assert found(report, kind).count == count
     assert re.search(r":\d+|whole recording", found(report, kind).first)
-    assert report.ok is (KINDS[kind][0] is Severity.WARNING and not also & {"crossed"})
+    assert report.ok is all(KINDS[each][0] is Severity.WARNING for each in kinds(report))
 
 
 def test_the_place_and_the_figures_are_told(session: Events, btc: Instrument, save: Save) -> None:
@@ -193,21 +241,20 @@ def test_the_place_and_the_figures_are_told(session: Events, btc: Instrument, sa
     def lines(events: Events) -> list[bytes]:
         return [writer.line(event).rstrip("\n").encode() for event in events]
 
-    gapped = check_recording(save(lines(session[:DELTA] + session[DELTA + 1 :])))
+    gapped = check_recording(save(lines(without(DELTA)(session))))
     finding = found(gapped, "gap")
-    assert finding.first == "btcusdt.jsonl.gz:34, 2024-10-03T23:59:59.550Z"
+    assert finding.first == "btcusdt.jsonl.gz:34, 2024-10-03T23:59:59.600Z"
     assert "expected update 121, found 123" in finding.detail
-    assert finding.detail.endswith("58 messages could not be used and no snapshot came")
-    late = [event._replace(ts_event_ns=event.ts_event_ns and event.ts_event_ns + 2 * S) for event in session]
-    detail = found(check_recording(save(lines(late))), "negative_latency").detail
+    assert finding.detail.endswith("57 more messages could not be used and no snapshot came")
+    detail = found(check_recording(save(lines(happened_later(2 * S)(session)))), "negative_latency").detail
     assert "median -2.000 s of all messages, from -2.000 s to" in detail
     outside = found(check_recording(save(lines(replace(TRADE, price_ticks=9_000)(session)))), "trade_outside")
     assert outside.first.startswith("btcusdt.jsonl.gz:34")
     assert "of 40 trades 2.5% print outside them at all" in outside.detail
     cents = found(check_recording(save(lines(cents_for_a_stretch(session)))), "price_unit")
-    assert "from 10000 to 999800 ticks" in cents.detail or "ticks" in cents.detail
+    assert "from 10000 to 999900 ticks" in cents.detail
     silent = check_recording(save(lines(later(TRADE, 5 * S)(session))), silence_s=4)
-    assert "longer than 4 s; the longest 5.0 s" in found(silent, "silence").detail
+    assert "(longer than 4 s); the longest 5.0 s" in found(silent, "silence").detail
 
 
 def test_a_gap_that_a_snapshot_heals_is_told_with_what_was_lost(session: Events, btc: Instrument, save: Save) -> None:
@@ -218,7 +265,7 @@ def test_a_gap_that_a_snapshot_heals_is_told_with_what_was_lost(session: Events,
     events = [*session[:DELTA], *session[DELTA + 1 : DELTA + 7], healed, *session[DELTA + 7 :]]
     report = check_recording(save([writer.line(event).rstrip("\n").encode() for event in events]))
     assert kinds(report) == {"gap": 1}
-    assert "4 messages could not be used until a snapshot came" in found(report, "gap").detail
+    assert "2 more messages could not be used until a snapshot came" in found(report, "gap").detail
 
 
 # --- faults that are no events: of raw lines ---------------------------------------------------------------------------------
@@ -246,7 +293,7 @@ FAULTY_LINES: list[tuple[str, int, Callable[[bytes], bytes], set[str]]] = [
     ("price_off_grid", TRADE, lambda line: re.sub(rb'"p":"([^"]*)"', rb'"p":"\g<1>5"', line), {"trade_gap"}),
     ("price_off_grid", DELTA, lambda line: re.sub(rb'"b":\[\["([^"]*)"', rb'"b":[["\g<1>5"', line), {"gap"}),
     ("out_of_range", TRADE, lambda line: re.sub(rb'"p":"[^"]*"', b'"p":"123456789012345678"', line), {"trade_gap"}),
-    ("out_of_range", TRADE, lambda line: re.sub(rb'"q":"[^"]*"', b'"q":"12345678901234567890123456789012345"', line), {"trade_gap"}),
+    ("out_of_range", TRADE, lambda line: re.sub(rb'"q":"[^"]*"', b'"q":"1' + b"0" * 35 + b'"', line), {"trade_gap"}),
     ("size_off_grid", DELTA, lambda line: re.sub(rb'"b":\[\["([^"]*)","([^"]*)"', rb'"b":[["\1","\g<2>7"', line), set()),
     ("time_unit", TOP, lambda line: re.sub(rb"^(\d{10})\d{9}", rb"\1.550000010", line), set()),
     ("time_unit", TRADE, lambda line: re.sub(rb'"T":(\d*)', rb'"T":\g<1>000000', line), {"trade_gap"}),
@@ -314,7 +361,6 @@ def test_lines_without_any_event_are_no_events(save: Save) -> None:
         ("zero", "px_e8", lambda value: 0),
         ("zero", "qty_e8", lambda value: 0),
         ("price_off_grid", "px_e8", lambda value: value + 1),
-        ("out_of_range", "px_e8", lambda value: 2**62 // 10**6 * 10**6),
         ("time_unit", "exch_ts_ms", lambda value: value * 10**6),
         ("negative", "local_ts_ns", lambda value: -value),
         ("corrupt", "side", lambda value: 3),
@@ -416,7 +462,7 @@ def test_every_kind_of_fault_has_a_test() -> None:
 
 def test_errors_come_first_and_allowed_ones_are_accepted(session: Events, btc: Instrument, save: Save) -> None:
     writer = LineWriter(btc)
-    events = [event._replace(ts_event_ns=event.ts_event_ns and event.ts_event_ns + S) for event in session]
+    events = happened_later(S)(session)
     damaged = [*events[:DELTA], *events[DELTA + 1 : TRADE + 3], *events[TRADE + 4 :]]
     report = check_recording(save([writer.line(event).rstrip("\n").encode() for event in damaged]))
     assert [finding.severity for finding in report.findings] == sorted((each.severity for each in report.findings), key=str)

@@ -1,0 +1,552 @@
+"""The loop over a recorded market: the same maker, risk, venue and books as the live engine, over arrays.
+
+It is a second driver of one arithmetic: the maker's `decide`, the pre-trade checks, the queue, the fees and the measures are
+the functions that the live engine calls. What is written here is only the order of things, which is that of `autohedge.lane`; a
+parity test runs recordings through both and compares every order, event, fill and balance.
+
+`run` stops at a time, at the end, or when a table might overflow with the next message; nothing is lost, and it goes on from
+there. It makes no arrays, so that it can be compiled without counting references.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autohedge.backtest.l2_book import apply_row, clear_book, clear_depth, depth_moved_to, depth_score, imbalance, set_top
+from autohedge.backtest.l2_layout import (
+    BEGINS_EVENT,
+    BEGINS_MESSAGE,
+    BROKEN,
+    CANCELLING_,
+    DONE,
+    ENDS_EVENT,
+    ENDS_MESSAGE,
+    GAP,
+    KIND_MASK,
+    NEVER_NS,
+    NUMBER,
+    ROOM,
+    SNAPSHOT,
+    TOP,
+    TRADE,
+    UNTIL,
+    LoopNumbers,
+    MarketTable,
+    Tables,
+)
+from autohedge.backtest.l2_orders import (
+    add_working,
+    arrivals,
+    log_event,
+    note_request,
+    on_book,
+    on_trade,
+    requests_last_min,
+    send,
+)
+from autohedge.domain.mandate import decayed, gone_frac
+from autohedge.domain.measures import base_value_atoms, realised_volatility, spread_bps_of
+from autohedge.market_maker import reasons
+from autohedge.market_maker.decision import (
+    CANCEL_REASON,
+    CANCEL_ROW,
+    CANCELLING,
+    NEW_LEVEL,
+    NEW_PRICE,
+    NEW_SIDE,
+    NEW_SIZE,
+    PAUSE_AFTER_REBALANCE_NS,
+    Outcome,
+    Situation,
+    cancel_side,
+    decide,
+    ratio_at,
+    working_totals,
+)
+from autohedge.market_maker.reasons import CROSSED, NONE, ONE_SIDED, STALE
+from autohedge.risk.checks import Checked, blocked_reason, daily_loss_limit_hit, first_failure, raising_side
+
+NS_PER_S = 1_000_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
+GRID_MIDS = 121
+GRID_WINDOW = 100
+RETURNS = 20
+DEPTH_LEVELS = 10
+IMBALANCE_LEVELS = 5
+
+
+def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
+    """Take messages up to but not including `until_ns`; returns why it stopped (`DONE`, `UNTIL`, `ROOM`, `BROKEN`)."""
+    s = t.state[0]
+    rows = market.ts_ns.shape[0]
+    row = s.row
+    while row < rows:
+        ts_ns = market.ts_ns[row]
+        op = market.op[row]
+        consumes = True
+        at_ns = ts_ns
+        if op & BEGINS_MESSAGE:
+            if ts_ns >= until_ns:
+                s.row = row
+                return UNTIL
+            if not has_room(s, t):
+                s.row = row
+                return ROOM
+            if s.broken:
+                s.row = row
+                return BROKEN
+            if ts_ns >= s.stale_at_ns:
+                # the quotes are pulled as of the moment when the data became too old
+                at_ns = s.stale_at_ns
+                s.stale_at_ns = NEVER_NS
+                consumes = s.opened == 0
+                if consumes:
+                    at_ns = ts_ns
+            if consumes:
+                s.messages += 1
+            s.now_ns = at_ns
+            if at_ns >= s.next_arrival_ns:
+                arrivals(s, t, c, at_ns)
+        due = not consumes
+        if consumes:
+            if op & BEGINS_EVENT:
+                s.event_begin = row
+                if op & KIND_MASK == SNAPSHOT:
+                    clear_depth(s, t.bids, t.asks, c.base_tick)
+                    s.valid = 1
+            take_row(s, t, c, market, row, op, ts_ns)
+            if op & ENDS_MESSAGE and s.opened and ts_ns >= s.next_requote_ns:
+                s.next_requote_ns = ts_ns + c.requote_ns
+                due = True
+            row += 1
+        if due:
+            reconsider(s, t, c, at_ns)
+    s.row = row
+    return BROKEN if s.broken else DONE
+
+
+def go_stale(c: LoopNumbers, t: Tables) -> int:
+    """Time has passed without any message: the quotes are pulled as of the moment when the data became too old."""
+    s = t.state[0]
+    at_ns = s.stale_at_ns
+    s.stale_at_ns = NEVER_NS
+    if s.opened:
+        s.now_ns = at_ns
+        arrivals(s, t, c, at_ns)
+        reconsider(s, t, c, at_ns)
+    return BROKEN if s.broken else DONE
+
+
+def drain(c: LoopNumbers, t: Tables, wait_ns: int, reason: int) -> int:
+    """Cancel every quote and wait until that is done; keep the inventory."""
+    s = t.state[0]
+    s.stale_at_ns = NEVER_NS
+    s.drained = 1
+    now_ns = s.now_ns
+    cancels = cancel_side(t.orders, s.working, 1, reason, t.decision, 0)
+    cancels = cancel_side(t.orders, s.working, -1, reason, t.decision, cancels)
+    ask_cancels(s, t, now_ns, cancels)
+    send_cancels(s, t, c, now_ns, cancels)
+    arrivals(s, t, c, now_ns + wait_ns)
+    note_states(s, t, now_ns, reason, reason)
+    update_drawdown(s, equity(s, c))
+    sample(s, t, c, now_ns)
+    return BROKEN if s.broken else DONE
+
+
+def has_room(s: Any, t: Tables) -> bool:
+    """Whether every table has room for whatever one message can bring about."""
+    orders = s.working
+    levels = t.decision.shape[1]
+    most = 4 * (orders + levels) + 64
+    return bool(
+        orders + levels < t.orders.shape[1]
+        and s.commands_tail - s.commands_head + orders + levels < t.commands.shape[1]
+        and s.n_orders + levels < t.order_log.shape[0]
+        and s.n_events + most + 5_000 < t.event_log.shape[0]
+        and s.n_fills + most + 5_000 < t.fill_log.shape[0]
+        and s.n_quote_states + 8 < t.quote_state_log.shape[0]
+        and s.n_mids + 16 < t.mid_log.shape[0]
+        and s.n_samples + 8 < t.sample_log.shape[0]
+        and s.n_quotes + 8 < t.quote_log.shape[0]
+    )
+
+
+# --- one row of the market --------------------------------------------------------------------------------------------------
+
+
+def take_row(s: Any, t: Tables, c: LoopNumbers, market: MarketTable, row: int, op: int, ts_ns: int) -> None:
+    """Apply a row; at the end of its event sample, note the mid and match our orders."""
+    kind = op & KIND_MASK
+    if kind == TRADE:
+        price = market.price_ticks[row]
+        sample_grid(s, t, c, ts_ns)
+        s.last_trade = price
+        if s.resting:
+            # a seller hits our bids
+            side = -market.side[row]
+            own = s.own_bid if side > 0 else s.own_ask
+            if own > 0 and (own - price) * side >= 0:
+                s.venue_now_ns = max(s.venue_now_ns, ts_ns)
+                on_trade(s, t, c, side, price, market.size_lots[row])
+        return
+    if kind >= GAP:
+        if kind == GAP:
+            clear_book(s, t.bids, t.asks, c.base_tick)
+            s.next_requote_ns = 0
+        return
+    apply_row(s, t.bids, t.asks, c, market, row)
+    if not op & ENDS_EVENT:
+        return
+    if kind == TOP:
+        set_top(s, market.last_id[row])
+    else:
+        depth_moved_to(s, market.last_id[row])
+    sample_grid(s, t, c, ts_ns)
+    s.stale_at_ns = s.now_ns + c.limits.max_data_age_ns
+    if s.best_bid > 0 and s.best_ask > 0:
+        mid_half = s.best_bid + s.best_ask
+        if mid_half != s.mid_half:
+            s.mid_half = mid_half
+            t.mid_log[s.n_mids, 0] = s.now_ns
+            t.mid_log[s.n_mids, 1] = mid_half
+            s.n_mids += 1
+        if s.opened == 0 and s.best_bid < s.best_ask:
+            open_books(s, t, c)
+    if s.resting or s.taken_bids or s.taken_asks:
+        s.venue_now_ns = max(s.venue_now_ns, ts_ns)
+        on_book(s, t, c, market, s.event_begin, row)
+
+
+def open_books(s: Any, t: Tables, c: LoopNumbers) -> None:
+    """The first price is known: the opening inventory gets its value."""
+    s.opened = 1
+    s.opened_at_ns = s.now_ns
+    worth = equity(s, c)
+    s.day_open = worth
+    update_drawdown(s, worth)
+    s.last_reconsider_ns = s.now_ns
+    s.next_sample_ns = (s.now_ns // c.sample_ns + 1) * c.sample_ns
+    sample(s, t, c, s.now_ns)
+
+
+def sample_grid(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
+    """Statistics on the grid of whole seconds, from what was known before; then what is known from now on."""
+    if ts_ns >= s.next_grid_ns:
+        cross_grid(s, t, c, ts_ns)
+    if s.best_bid < s.best_ask:
+        s.grid_bid = s.best_bid
+        s.grid_ask = s.best_ask
+    elif s.best_ask == 0:
+        s.grid_bid = 0
+    if s.opened and ts_ns >= s.next_sample_ns:
+        s.next_sample_ns = (ts_ns // c.sample_ns + 1) * c.sample_ns
+        sample(s, t, c, ts_ns)
+
+
+def cross_grid(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
+    """Sample the grid seconds up to `ts_ns`; without a mid the samples are forgotten."""
+    crossed = (ts_ns - s.next_grid_ns) // NS_PER_S + 1
+    s.next_grid_ns = (ts_ns // NS_PER_S + 1) * NS_PER_S
+    if s.grid_bid == 0:
+        s.mids = 0
+        s.samples_on_grid = 0
+        return
+    spread_bps = spread_bps_of(s.grid_bid, s.grid_ask)
+    now_imbalance = imbalance(s, t.bids, t.asks, c, IMBALANCE_LEVELS)
+    for _ in range(min(crossed, GRID_MIDS)):
+        s.mids = push(t.mids, s.mids, GRID_MIDS, s.grid_bid + s.grid_ask)
+        push_float(t.spreads, s.samples_on_grid, GRID_WINDOW, spread_bps)
+        s.samples_on_grid = push_float(t.imbalances, s.samples_on_grid, GRID_WINDOW, now_imbalance)
+
+
+def push(values: Any, count: int, most: int, value: int) -> int:
+    """Append to a list of at most `most`, whose oldest goes first; returns how many there are."""
+    if count == most:
+        for i in range(most - 1):
+            values[i] = values[i + 1]
+        count -= 1
+    values[count] = value
+    return count + 1
+
+
+def push_float(values: Any, count: int, most: int, value: float) -> int:
+    """The same for floats."""
+    if count == most:
+        for i in range(most - 1):
+            values[i] = values[i + 1]
+        count -= 1
+    values[count] = value
+    return count + 1
+
+
+def volatility_at(s: Any, t: Tables, now_ns: int) -> float:
+    """σ per hour of the mid on the 1 s grid up to `now_ns`; negative with fewer than 20 returns."""
+    second = now_ns // NS_PER_S
+    if s.volatility_second != second or second * NS_PER_S >= s.next_grid_ns:
+        s.volatility_second = second
+        s.volatility = measured_volatility(s, t, second)
+    return float(s.volatility)
+
+
+def measured_volatility(s: Any, t: Tables, second: int) -> float:
+    """A quiet market repeats its mid for the seconds since the last sample."""
+    count = s.mids
+    ahead = second - (s.next_grid_ns // NS_PER_S - 1)
+    if ahead > 0 and s.grid_bid > 0:
+        for _ in range(min(ahead, RETURNS + 1)):
+            t.mids[count] = s.grid_bid + s.grid_ask  # behind the samples, not among them
+            count += 1
+    if count <= RETURNS:
+        return -1.0
+    return realised_volatility(t.mids, count - RETURNS - 1, count - 1)
+
+
+# --- value --------------------------------------------------------------------------------------------------------------------
+
+
+def equity(s: Any, c: LoopNumbers) -> int:
+    """Base at the mid plus quote, in quote atoms."""
+    size = c.maker.size
+    return int(s.quote + base_value_atoms(s.base, s.mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot))
+
+
+def update_drawdown(s: Any, equity_atoms: int) -> None:
+    """The equity now, for the fall from its peak."""
+    if equity_atoms >= s.peak:
+        s.peak = equity_atoms
+        s.drawdown = 0.0
+    elif s.peak > 0:
+        s.drawdown = (s.peak - equity_atoms) / s.peak
+        s.max_drawdown = max(s.max_drawdown, s.drawdown)
+
+
+def update_daily_loss(s: Any, c: LoopNumbers, now_ns: int, equity_atoms: int) -> None:
+    """Once hit it stays hit until the next 00:00 UTC."""
+    day = now_ns // NS_PER_DAY
+    if day != s.day:
+        if s.day >= 0:
+            s.day_open = s.day_last
+        s.day = day
+        s.loss_hit = 0
+    s.day_last = equity_atoms
+    if s.loss_hit == 0 and daily_loss_limit_hit(c.limits, s.day_open, equity_atoms):
+        s.loss_hit = 1
+
+
+def sample(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
+    """One point of the equity curve, as it was known just before `ts_ns`."""
+    log, i = t.sample_log, s.n_samples
+    log[i, 0] = ts_ns
+    log[i, 1] = equity(s, c)
+    log[i, 2] = s.base
+    log[i, 3] = s.mid_half
+    s.n_samples = i + 1
+
+
+# --- the quotes ---------------------------------------------------------------------------------------------------------------
+
+
+def market_problem(s: Any, now_ns: int) -> int:
+    """Why the market cannot be traded; 0 when it can."""
+    if s.valid == 0:
+        return reasons.GAP
+    if s.best_bid == 0 or s.best_ask == 0:
+        return ONE_SIDED
+    if s.best_bid >= s.best_ask:
+        return CROSSED
+    return STALE if now_ns >= s.stale_at_ns or s.stale_at_ns == NEVER_NS else NONE
+
+
+def mandate_in_force(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> tuple[float, float, float, float]:
+    """(spread multiplier, bias, size multiplier, risk score) that hold at `now_ns`."""
+    while s.mandate + 1 < s.mandates and t.mandate_times[0, s.mandate + 1] <= now_ns:
+        s.mandate += 1
+    at = s.mandate
+    if at < 0:
+        return c.conservative_spread, 0.0, c.conservative_size, c.medium_risk_score
+    values = t.mandate_values
+    spread, bias, size, risk = values[0, at], values[1, at], values[2, at], values[3, at]
+    valid_until_ns = t.mandate_times[1, at]
+    if now_ns < valid_until_ns:
+        return spread, bias, size, risk
+    gone = gone_frac(now_ns, t.mandate_times[0, at], valid_until_ns)
+    spread, bias, size = decayed(gone, spread, bias, size, c.conservative_spread, c.conservative_size)
+    return spread, bias, size, min(risk, c.medium_risk_score)
+
+
+def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
+    """Look at the quotes again, with everything that this counts and checks."""
+    s.reconsidered += 1
+    if s.buy_state == NONE:
+        s.bid_up_ns += now_ns - s.last_reconsider_ns
+    if s.sell_state == NONE:
+        s.ask_up_ns += now_ns - s.last_reconsider_ns
+    s.last_reconsider_ns = now_ns
+    problem = market_problem(s, now_ns)
+    worth = equity(s, c)
+    update_drawdown(s, worth)
+    update_daily_loss(s, c, now_ns, worth)
+    spread, bias, size, risk = mandate_in_force(s, t, c, now_ns)
+    if problem or s.drained:
+        reason = reasons.DRAINED if s.drained else problem
+        cancels = cancel_side(t.orders, s.working, 1, reason, t.decision, 0)
+        cancels = cancel_side(t.orders, s.working, -1, reason, t.decision, cancels)
+        ask_cancels(s, t, now_ns, cancels)
+        send_cancels(s, t, c, now_ns, cancels)
+        note_states(s, t, now_ns, reason, reason)
+        note_quotes(s, t, now_ns, 0, 0)
+        return
+    ratio = ratio_at(c.maker.size, s.base, (s.best_bid + s.best_ask) / 2.0)
+    blocked = blocked_reason(ratio, s.loss_hit != 0, c.limits.max_inventory_imbalance)
+    score = 0.0
+    if c.maker.sizes_by_confidence:
+        score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
+    now = Situation(
+        now_ns,
+        s.best_bid,
+        s.best_ask,
+        volatility_at(s, t, now_ns),
+        score,
+        s.base,
+        s.quote,
+        spread,
+        bias,
+        size,
+        risk,
+        raising_side(s.base, c.maker.size.neutral_base_atoms) if blocked else 0,
+        c.limits.max_requests_per_min - requests_last_min(s, t, now_ns),
+        s.buy_paused_ns,
+        s.sell_paused_ns,
+        s.buy_denied_ns,
+        s.sell_denied_ns,
+        s.rebalance_paused_ns,
+    )
+    made = decide(c.maker, now, t.orders, s.working, t.decision)
+    if made.rebalances:
+        s.rebalance_paused_ns = now_ns + PAUSE_AFTER_REBALANCE_NS
+    if made.prices.bid_ticks > 0:
+        s.quoted += 1
+        s.distance_bps_sum += (1 - made.prices.bid_ticks / made.prices.mid_ticks) * 10_000
+        s.market_spread_sum += s.best_ask - s.best_bid
+    carry_out(s, t, c, now_ns, made, ratio, blocked)
+
+
+def carry_out(s: Any, t: Tables, c: LoopNumbers, now_ns: int, made: Outcome, ratio: float, blocked: int) -> None:
+    """Cancels and new orders: checked, recorded, sent; and how each side stands after that."""
+    buy, sell = made.buy_withheld, made.sell_withheld
+    buy_told = blocked if buy == reasons.BLOCKED else buy
+    sell_told = blocked if sell == reasons.BLOCKED else sell
+    if made.cancels or made.orders:
+        for i in range(made.cancels):
+            if t.decision[CANCEL_REASON, i] == reasons.BLOCKED:
+                t.decision[CANCEL_REASON, i] = blocked
+        ask_cancels(s, t, now_ns, made.cancels)
+        first_number = s.next_number
+        for i in range(made.orders):
+            denied = place(s, t, c, now_ns, i, made.rebalances, ratio)
+            if denied:
+                if t.decision[NEW_SIDE, i] > 0:
+                    buy_told = denied
+                    s.buy_denied_ns = now_ns + c.denial_pause_ns
+                else:
+                    sell_told = denied
+                    s.sell_denied_ns = now_ns + c.denial_pause_ns
+        send_cancels(s, t, c, now_ns, made.cancels)
+        for i in range(s.working):
+            if t.orders[NUMBER, i] >= first_number:
+                send(s, t, c, now_ns, t.orders[NUMBER, i], 0, NONE)
+    note_states(s, t, now_ns, buy_told, sell_told)
+    note_quotes(s, t, now_ns, made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0)
+
+
+def ask_cancels(s: Any, t: Tables, now_ns: int, cancels: int) -> None:
+    """Mark and record the orders that are to be cancelled; nothing is sent yet."""
+    for i in range(cancels):
+        row = t.decision[CANCEL_ROW, i]
+        t.orders[CANCELLING, row] = 1
+        note_request(s, t, now_ns)
+        log_event(s, t, now_ns, t.orders[NUMBER, row], CANCELLING_, t.decision[CANCEL_REASON, i])
+
+
+def send_cancels(s: Any, t: Tables, c: LoopNumbers, now_ns: int, cancels: int) -> None:
+    """Send the cancels that were recorded."""
+    for i in range(cancels):
+        send(s, t, c, now_ns, t.orders[NUMBER, t.decision[CANCEL_ROW, i]], 1, t.decision[CANCEL_REASON, i])
+
+
+def place(s: Any, t: Tables, c: LoopNumbers, now_ns: int, i: int, rebalances: int, ratio: float) -> int:
+    """Check and record the i-th new order; returns the check that denied it, or 0."""
+    decision = t.decision
+    side, price, lots, level = decision[NEW_SIDE, i], decision[NEW_PRICE, i], decision[NEW_SIZE, i], decision[NEW_LEVEL, i]
+    order = Checked(
+        now_ns,
+        side,
+        price,
+        lots,
+        s.best_bid,
+        s.best_ask,
+        s.base,
+        s.quote,
+        ratio,
+        requests_last_min(s, t, now_ns),
+        False,
+        s.loss_hit != 0,
+    )
+    totals = working_totals(c.maker.size, t.orders, s.working)
+    denied = first_failure(c.limits, c.maker.size, order, totals, t.orders, s.working)
+    number = s.next_number
+    s.next_number = number + 1
+    log, at = t.order_log, s.n_orders
+    log[at, 0] = now_ns
+    log[at, 1] = number
+    log[at, 2] = side
+    log[at, 3] = price
+    log[at, 4] = lots
+    log[at, 5] = level
+    log[at, 6] = rebalances
+    log[at, 7] = denied
+    log[at, 8] = s.mandate
+    s.n_orders = at + 1
+    if denied:
+        s.denied += 1
+        return denied
+    s.placed += 1
+    add_working(s, t, now_ns, number, side, price, lots, level, s.mandate)
+    note_request(s, t, now_ns)
+    return NONE
+
+
+def note_states(s: Any, t: Tables, now_ns: int, buy: int, sell: int) -> None:
+    """Count why a side is withheld, and record when that changes."""
+    if buy:
+        t.withheld[buy] += 1
+    if sell:
+        t.withheld[sell] += 1
+    if buy != s.buy_state:
+        s.buy_state = buy
+        log_state(s, t, now_ns, 1, buy)
+    if sell != s.sell_state:
+        s.sell_state = sell
+        log_state(s, t, now_ns, -1, sell)
+
+
+def log_state(s: Any, t: Tables, now_ns: int, side: int, reason: int) -> None:
+    """A side begins or stops being quoted."""
+    log, i = t.quote_state_log, s.n_quote_states
+    log[i, 0] = now_ns
+    log[i, 1] = side
+    log[i, 2] = reason
+    s.n_quote_states = i + 1
+
+
+def note_quotes(s: Any, t: Tables, now_ns: int, bid: int, ask: int) -> None:
+    """What is wanted on the best level of each side, when that changes."""
+    if bid != s.quoted_bid or ask != s.quoted_ask:
+        s.quoted_bid = bid
+        s.quoted_ask = ask
+        log, i = t.quote_log, s.n_quotes
+        log[i, 0] = now_ns
+        log[i, 1] = bid
+        log[i, 2] = ask
+        s.n_quotes = i + 1

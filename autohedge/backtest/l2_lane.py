@@ -1,0 +1,337 @@
+"""One symbol of a backtest on a recorded book: what `autohedge.lane` is to a session, over the compiled loop.
+
+It moves the market up to a time, tells the desk what may be known then, takes its mandates, and keeps the logs that the loop
+writes. Everything that the loop does not need, such as the shape of a view or a mandate's clamps, is done by the same code as
+live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from autohedge.backtest import l2_book, l2_kernel, l2_orders
+from autohedge.backtest.l2_layout import (
+    BROKEN,
+    COMMAND_ROWS,
+    DONE,
+    EVENT_LOG,
+    FILL_LOG,
+    MID_LOG,
+    NEVER_NS,
+    ORDER_LOG,
+    QUOTE_LOG,
+    QUOTE_STATE_LOG,
+    ROOM,
+    SAMPLE_LOG,
+    STATE,
+    TAKEN_ROOM,
+    WORKING_ROWS,
+    LoopNumbers,
+    Tables,
+)
+from autohedge.backtest.l2_market import PreparedMarket
+from autohedge.backtest.native import compile_kernel
+from autohedge.domain import mandate as mandates
+from autohedge.domain import measures
+from autohedge.domain.ids import IdFactory
+from autohedge.domain.mandate import Envelope, Mandate, clamp
+from autohedge.domain.records import CycleOutcome, MandateRecord
+from autohedge.errors import ConfigError, InvariantBroken
+from autohedge.market.statistics import depth_scale
+from autohedge.market_maker import decision, models, quoting, sizing
+from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
+from autohedge.market_maker.engine import PAUSE_AFTER_DENIAL_NS, QuoteEngine
+from autohedge.market_maker.quoting import RISK_SCORE
+from autohedge.market_maker.reasons import CODES, REASONS
+from autohedge.risk import checks
+from autohedge.risk.limits import RiskLimits
+from autohedge.risk.pretrade import limit_numbers
+from autohedge.simulation import matching
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+NO_MANDATE = -1
+NOT_YET = -1
+_STATE_TYPE = np.dtype(STATE, align=True)
+_FIRST_ROOM = 4_096
+_WORKING_ROOM = 64
+_SAFE = 2**62
+
+USES: tuple[Callable[..., Any], ...] = (
+    # the arithmetic that the live engine runs too
+    models.avellaneda_stoikov, models.glft_closed,
+    quoting.inventory_ratio, quoting.confidence_of, quoting.model_terms, quoting.spread_fracs, quoting.touch_prices,
+    quoting.quote_prices,
+    sizing.fee_atoms, sizing.buy_cost, sizing.with_order, sizing.exposure, sizing.affordable, sizing.placeable,
+    sizing.order_size, sizing.scaled,
+    decision.ratio_at, decision.order_sizes_off_neutral, decision.full_skew, decision.decide, decision.quote_both,
+    decision.withhold_reason, decision.pause_of, decision.at_touch, decision.reconcile, decision.wanted_lots,
+    decision.why_no_size, decision.good_enough, decision.is_live, decision.live_orders, decision.working_totals,
+    decision.totals_without, decision.meets_own, decision.want, decision.cancel_side, decision.cancel_level,
+    decision.crossing_order,
+    checks.raising_side, checks.blocked_reason, checks.first_failure, checks.breaks_rules, checks.lacks_balance,
+    checks.is_duplicate, checks.collar_distance, checks.daily_loss_limit_hit,
+    matching.is_marketable, matching.advance_queue, matching.cap_queue, matching.age_unreported,
+    mandates.gone_frac, mandates.decayed,
+    measures.realised_volatility, measures.depth_score_of, measures.imbalance_of, measures.spread_bps_of,
+    measures.base_value_atoms,
+    # the loop's own
+    l2_book.clear_book, l2_book.clear_depth, l2_book.set_bid, l2_book.set_ask, l2_book.depth_moved_to, l2_book.set_top,
+    l2_book.newest_id, l2_book.size_at, l2_book.next_level, l2_book.depth_score, l2_book.imbalance, l2_book.side_lots,
+    l2_book.apply_row,
+    l2_orders.log_event, l2_orders.add_working, l2_orders.remove_working, l2_orders.note_resting, l2_orders.send,
+    l2_orders.requests_last_min, l2_orders.note_request, l2_orders.arrivals, l2_orders.cancel_at_venue,
+    l2_orders.place_at_venue, l2_orders.refusal_by_market, l2_orders.refusal_by_account, l2_orders.fee_base,
+    l2_orders.maker_fee, l2_orders.reserve_atoms, l2_orders.reserve, l2_orders.free, l2_orders.book_fill,
+    l2_orders.fill_maker, l2_orders.rest, l2_orders.age, l2_orders.best_resting, l2_orders.on_trade, l2_orders.meet_trade,
+    l2_orders.on_book, l2_orders.see_shown, l2_orders.crossed, l2_orders.taken_at, l2_orders.available, l2_orders.take,
+    l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
+    l2_kernel.has_room, l2_kernel.take_row, l2_kernel.open_books, l2_kernel.sample_grid, l2_kernel.cross_grid, l2_kernel.push,
+    l2_kernel.push_float, l2_kernel.volatility_at, l2_kernel.measured_volatility, l2_kernel.equity,
+    l2_kernel.update_drawdown, l2_kernel.update_daily_loss, l2_kernel.sample, l2_kernel.market_problem,
+    l2_kernel.mandate_in_force, l2_kernel.reconsider, l2_kernel.carry_out, l2_kernel.ask_cancels, l2_kernel.send_cancels,
+    l2_kernel.place, l2_kernel.note_states, l2_kernel.log_state, l2_kernel.note_quotes,
+)  # fmt: skip
+"""Everything that the loop calls; what is not named here cannot be compiled, and is named by numba."""
+
+
+class CompiledLane:
+    """Everything of one symbol in a backtest; owned and driven by one backtest."""
+
+    def __init__(
+        self,
+        market: PreparedMarket,
+        config: MarketMakingConfig,
+        limits: RiskLimits,
+        envelope: Envelope,
+        *,
+        base_atoms: int,
+        quote_atoms: int,
+        desk_latency_ns: int,
+        sample_ns: int = NS_PER_S,
+        behind_all: bool = True,
+    ) -> None:
+        instrument = market.instrument
+        engine = QuoteEngine(config, instrument)
+        self.market = market
+        self.instrument = instrument
+        self.config = config
+        self.ids = IdFactory(instrument.symbol)
+        self.mandates: list[Mandate] = []
+        self.mandate_records: list[MandateRecord] = []
+        self.opening_atoms = (base_atoms, quote_atoms)
+        self._envelope = envelope
+        self._desk_latency_ns = desk_latency_ns
+        self.numbers = LoopNumbers(
+            maker=engine.numbers,
+            limits=limit_numbers(limits, instrument),
+            fees_in_received=int(config.fee_asset is FeeAsset.RECEIVED),
+            latency_ns=int(config.latency_ms * NS_PER_MS),
+            requote_ns=int(config.min_requote_ms * NS_PER_MS),
+            fill_pause_ns=engine.fill_pause_ns,
+            denial_pause_ns=PAUSE_AFTER_DENIAL_NS,
+            conservative_spread=envelope.conservative_spread_multiplier,
+            conservative_size=envelope.conservative_size_multiplier,
+            medium_risk_score=RISK_SCORE[mandates.RiskLevel.MEDIUM],
+            depth_scale=depth_scale(instrument, config.depth_reference_quote),
+            report_lag_ns=matching.REPORT_LAG_NS,
+            sample_ns=sample_ns,
+            behind_all=int(behind_all),
+            base_tick=market.base_tick,
+            window_ticks=market.window_ticks,
+        )
+        _refuse_overflow(self.numbers, market, base_atoms, quote_atoms)
+        self._tables = _new_tables(self.numbers, market.window_ticks, limits.max_requests_per_min, config.levels)
+        state = self.state
+        state.base, state.quote = base_atoms, quote_atoms
+        state.mandate = NO_MANDATE
+        state.buy_state = state.sell_state = state.day = NOT_YET
+        state.stale_at_ns = state.next_arrival_ns = NEVER_NS
+        self._run = compile_kernel(l2_kernel.run, uses=USES, allocates=False)
+
+    @property
+    def state(self) -> Any:
+        """The loop's memory; its fields are those of `l2_layout.STATE`."""
+        return self._tables.state[0]
+
+    @property
+    def over(self) -> bool:
+        """True when no message is left."""
+        return bool(self.state.row >= len(self.market.table.ts_ns))
+
+    # --- time moves ---------------------------------------------------------------------------------------------------
+
+    def advance(self, until_ns: int = NEVER_NS) -> None:
+        """Take every message before `until_ns`. `InvariantBroken` when a balance would go wrong."""
+        while True:
+            reason = self._run(self.numbers, self.market.table, self._tables, until_ns)
+            if reason == ROOM:
+                self._make_room()
+            elif reason == BROKEN:
+                self._raise_broken()
+            else:
+                return
+
+    def pull_stale_quotes(self, now_ns: int) -> None:
+        """Time has come to `now_ns` without a message of this symbol; data that are too old by then pull the quotes."""
+        if self.state.stale_at_ns <= now_ns:
+            self._make_room()
+            if compile_kernel(l2_kernel.go_stale, uses=USES, allocates=False)(self.numbers, self._tables) == BROKEN:
+                self._raise_broken()
+
+    def drain(self, reason: str = "session_end") -> None:
+        """Cancel every quote, wait out the latency, keep the inventory. Harmless when called twice."""
+        if self.state.drained or not self.state.opened:
+            return
+        self._make_room()
+        wait_ns = 2 * self.numbers.latency_ns + 1
+        drained = compile_kernel(l2_kernel.drain, uses=USES, allocates=False)
+        if drained(self.numbers, self._tables, wait_ns, CODES[reason]) != DONE:
+            self._raise_broken()
+
+    def accept(self, outcome: CycleOutcome) -> MandateRecord:
+        """Clamp the desk's proposal into a mandate that takes effect after the desk's latency."""
+        made: Mandate | None = None
+        if outcome.proposal is not None:
+            made = clamp(
+                outcome.proposal,
+                self._envelope,
+                self.mandates[-1] if self.mandates else None,
+                mandate_id=self.ids.mandate(),
+                cycle_id=outcome.cycle_id,
+                symbol=self.instrument.symbol,
+                effective_ns=outcome.ts_ns + self._desk_latency_ns,
+                source=outcome.source.value,
+                reason=outcome.reason,
+            )
+            self.give(made)
+        record = MandateRecord(self.instrument.symbol, outcome.ts_ns, outcome.cycle_id, outcome.outcome, outcome.reason, made)
+        self.mandate_records.append(record)
+        return record
+
+    def give(self, made: Mandate) -> None:
+        """A mandate that holds from its time on; they come in order of that time."""
+        tables, at = self._tables, len(self.mandates)
+        if at == tables.mandate_times.shape[1]:
+            self._tables = tables = tables._replace(
+                mandate_times=_wider(tables.mandate_times), mandate_values=_wider(tables.mandate_values)
+            )
+        tables.mandate_times[:, at] = (made.effective_ns, made.valid_until_ns)
+        tables.mandate_values[:, at] = (
+            made.spread_multiplier, made.inventory_bias, made.size_multiplier, RISK_SCORE[made.risk_level],
+        )  # fmt: skip
+        self.mandates.append(made)
+        self.state.mandates = at + 1
+
+    # --- what was written -----------------------------------------------------------------------------------------------
+
+    def log(self, name: str) -> Any:
+        """One of the logs (orders, events, fills, quote_states, mids, samples, quotes): an int64 array, one row per entry."""
+        written = int(getattr(self.state, f"n_{name}"))
+        return getattr(self._tables, f"{_LOGS[name]}")[:written]
+
+    def withheld_by(self) -> dict[str, int]:
+        """How often each reason withheld a side."""
+        return {REASONS[code]: int(count) for code, count in enumerate(self._tables.withheld) if count}
+
+    def amount(self, atoms: int) -> Decimal:
+        """Quote atoms as an amount."""
+        return self.instrument.quote_amount(int(atoms))
+
+    # --- room -------------------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        """Double every table that is more than half full; the loop's memory stays as it is."""
+        tables, state = self._tables, self.state
+        wider: dict[str, Any] = {}
+        for name, table in _LOGS.items():
+            log = getattr(tables, table)
+            if 2 * int(getattr(state, f"n_{name}")) + 2 * _FIRST_ROOM > len(log):
+                wider[table] = np.concatenate((log, np.empty_like(log)))
+        levels = tables.decision.shape[1]
+        if 2 * (state.working + levels) >= tables.orders.shape[1]:
+            wider["orders"] = _wider(tables.orders)
+            wider["decision"] = _wider(tables.decision)
+        in_flight = state.commands_tail - state.commands_head
+        if 2 * (in_flight + state.working + levels) >= tables.commands.shape[1]:
+            wider["commands"] = self._unrolled(tables.commands, int(state.commands_head), int(in_flight))
+            state.commands_head, state.commands_tail = 0, in_flight
+        self._tables = tables._replace(**wider)
+
+    @staticmethod
+    def _unrolled(ring: Any, head: int, count: int) -> Any:
+        """A ring twice as wide, with what it holds at its beginning."""
+        wide = np.zeros((ring.shape[0], 2 * ring.shape[1]), ring.dtype)
+        for i in range(count):
+            wide[:, i] = ring[:, (head + i) % ring.shape[1]]
+        return wide
+
+    def _raise_broken(self) -> None:
+        what = "one side of the book was taken on more levels than can be remembered" if self.state.broken == 2 else (
+            "a fill would leave a balance below what is set aside"
+        )  # fmt: skip
+        raise InvariantBroken(f"{self.instrument.symbol}: {what} (message {self.state.messages} of the recording)")
+
+
+_LOGS = {
+    "orders": "order_log",
+    "events": "event_log",
+    "fills": "fill_log",
+    "quote_states": "quote_state_log",
+    "mids": "mid_log",
+    "samples": "sample_log",
+    "quotes": "quote_log",
+}
+
+
+def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: int) -> Tables:
+    def log(fields: tuple[str, ...]) -> Any:
+        return np.empty((4 * _FIRST_ROOM, len(fields)), np.int64)
+
+    return Tables(
+        state=np.zeros(1, _STATE_TYPE).view(np.recarray),
+        bids=np.zeros(window_ticks, np.int64),
+        asks=np.zeros(window_ticks, np.int64),
+        orders=np.zeros((WORKING_ROWS, _WORKING_ROOM + 4 * levels), np.int64),
+        decision=np.zeros((decision.DECISION_ROWS, _WORKING_ROOM + 4 * levels), np.int64),
+        commands=np.zeros((COMMAND_ROWS, 4 * (_WORKING_ROOM + 4 * levels)), np.int64),
+        requests=np.zeros(requests + 1, np.int64),
+        taken=np.zeros((2, 4, TAKEN_ROOM), np.int64),
+        mids=np.zeros(l2_kernel.GRID_MIDS + l2_kernel.RETURNS + 1, np.int64),
+        spreads=np.zeros(l2_kernel.GRID_WINDOW, np.float64),
+        imbalances=np.zeros(l2_kernel.GRID_WINDOW, np.float64),
+        mandate_times=np.zeros((2, 64), np.int64),
+        mandate_values=np.zeros((4, 64), np.float64),
+        withheld=np.zeros(len(REASONS), np.int64),
+        order_log=log(ORDER_LOG),
+        event_log=log(EVENT_LOG),
+        fill_log=log(FILL_LOG),
+        quote_state_log=log(QUOTE_STATE_LOG),
+        mid_log=log(MID_LOG),
+        sample_log=log(SAMPLE_LOG),
+        quote_log=log(QUOTE_LOG),
+    )
+
+
+def _wider(table: Any) -> Any:
+    """The same rows, twice as many columns."""
+    return np.concatenate((table, np.zeros_like(table)), axis=1)
+
+
+def _refuse_overflow(numbers: LoopNumbers, market: PreparedMarket, base_atoms: int, quote_atoms: int) -> None:
+    """`ConfigError` when an amount of this run could outgrow 64 bits, in which compiled arithmetic would wrap around."""
+    size = numbers.maker.size
+    highest = market.base_tick + market.window_ticks
+    fee = max(abs(size.maker_fee_numerator), abs(size.taker_fee_numerator), 4)
+    lots = base_atoms // size.base_atoms_per_lot + 1
+    worth = quote_atoms + lots * highest * size.quote_atoms_per_tick_lot
+    displayed = int(market.table.size_lots.max(initial=0)) * highest * 2
+    if 16 * worth * fee >= _SAFE or displayed >= _SAFE or base_atoms >= _SAFE:
+        raise ConfigError(
+            f"{market.instrument.symbol}: balances worth {market.instrument.quote_amount(worth)} {market.instrument.quote} in atoms "
+            "do not fit the 64-bit arithmetic of the compiled loop; use less capital, a coarser instrument, or engine=python"
+        )
