@@ -112,12 +112,12 @@ class Assumptions(BaseModel):
             interval_ns=interval_ns,
         )
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, *, on_bars: bool = True) -> tuple[str, ...]:
         """What makes a result kinder than the defaults would."""
         told = []
-        if self.fill_at is FillAt.CLOSE:
+        if on_bars and self.fill_at is FillAt.CLOSE:
             told.append(CLOSE_NOTE)
-        if self.participation_frac is None:
+        if on_bars and self.participation_frac is None:
             told.append(NO_SHARE_NOTE)
         if self.slippage_model is SlippageModel.NONE:
             told.append("slippage_model=none: market orders paid no slippage")

@@ -12,9 +12,10 @@ from functools import partial
 from typing import cast
 
 from autohedge.backtest.assumptions import Assumptions, FillAt
-from autohedge.backtest.bar_result import account_over_bars, bar_result, fill_table
+from autohedge.backtest.bar_result import account_over_bars, bar_result
 from autohedge.backtest.bars import Bars
 from autohedge.backtest.broker import Request, SimulatedBroker, SimulatedOrder, opposite
+from autohedge.backtest.fill_table import fill_table
 from autohedge.backtest.result import BacktestResult
 from autohedge.backtest.strategy import Bar, History, Strategy
 from autohedge.domain.market_data import BUY, SELL, Side

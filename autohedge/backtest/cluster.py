@@ -87,7 +87,8 @@ def _dask_client(cluster: Cluster) -> Iterator[Any]:
                 n_workers=cluster.workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # where dask's own HTTP pages are; without it they take port 8787
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=0,  # no limit: dask would stop a worker in the middle of a trial
                 silence_logs=logging.ERROR,
                 env=ONE_THREAD,

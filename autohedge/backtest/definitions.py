@@ -227,9 +227,11 @@ def shown(value: Any, unit: str) -> str:
 
 
 def money(value: Decimal | float) -> str:
-    """An amount with separators: cents from 100 up, more digits below."""
+    """An amount with separators: cents from 100 up, more digits below, 0 below the eighth."""
     size = abs(float(value))
-    digits = 2 if size >= 100 or size == 0 else 4 if size >= 0.01 else 8
+    if size < 5e-9:
+        return "0"
+    digits = 2 if size >= 100 else 4 if size >= 0.01 else 8
     return f"{value:,.{digits}f}"
 
 

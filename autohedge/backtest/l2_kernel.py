@@ -25,6 +25,7 @@ from autohedge.backtest.l2_layout import (
     KIND_MASK,
     NEVER_NS,
     NUMBER,
+    OPENED,
     ROOM,
     SNAPSHOT,
     TOP,
@@ -73,6 +74,7 @@ GRID_WINDOW = 100
 RETURNS = 20
 DEPTH_LEVELS = 10
 IMBALANCE_LEVELS = 5
+JUST_OPENED, LONG_OPEN = 1, 2
 
 
 def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
@@ -89,7 +91,7 @@ def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
             if ts_ns >= until_ns:
                 s.row = row
                 return UNTIL
-            if not has_room(s, t):
+            if not has_room(s, t, c):
                 s.row = row
                 return ROOM
             if s.broken:
@@ -121,6 +123,10 @@ def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
             row += 1
         if due:
             reconsider(s, t, c, at_ns)
+        if s.opened == JUST_OPENED and op & ENDS_MESSAGE:
+            s.opened = LONG_OPEN
+            s.row = row
+            return OPENED
     s.row = row
     return BROKEN if s.broken else DONE
 
@@ -154,17 +160,17 @@ def drain(c: LoopNumbers, t: Tables, wait_ns: int, reason: int) -> int:
     return BROKEN if s.broken else DONE
 
 
-def has_room(s: Any, t: Tables) -> bool:
+def has_room(s: Any, t: Tables, c: LoopNumbers) -> bool:
     """Whether every table has room for whatever one message can bring about."""
     orders = s.working
-    levels = t.decision.shape[1]
-    most = 4 * (orders + levels) + 64
+    quotes = 2 * c.maker.levels
+    most = 4 * (orders + quotes) + 5_000  # a crossing order may take as many levels
     return bool(
-        orders + levels < t.orders.shape[1]
-        and s.commands_tail - s.commands_head + orders + levels < t.commands.shape[1]
-        and s.n_orders + levels < t.order_log.shape[0]
-        and s.n_events + most + 5_000 < t.event_log.shape[0]
-        and s.n_fills + most + 5_000 < t.fill_log.shape[0]
+        orders + quotes < t.orders.shape[1]
+        and s.commands_tail - s.commands_head + orders + quotes < t.commands.shape[1]
+        and s.n_orders + quotes < t.order_log.shape[0]
+        and s.n_events + most < t.event_log.shape[0]
+        and s.n_fills + most < t.fill_log.shape[0]
         and s.n_quote_states + 8 < t.quote_state_log.shape[0]
         and s.n_mids + 16 < t.mid_log.shape[0]
         and s.n_samples + 8 < t.sample_log.shape[0]
@@ -220,7 +226,7 @@ def take_row(s: Any, t: Tables, c: LoopNumbers, market: MarketTable, row: int, o
 
 def open_books(s: Any, t: Tables, c: LoopNumbers) -> None:
     """The first price is known: the opening inventory gets its value."""
-    s.opened = 1
+    s.opened = JUST_OPENED
     s.opened_at_ns = s.now_ns
     worth = equity(s, c)
     s.day_open = worth

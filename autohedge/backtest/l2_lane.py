@@ -7,7 +7,6 @@ live.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +21,7 @@ from autohedge.backtest.l2_layout import (
     FILL_LOG,
     MID_LOG,
     NEVER_NS,
+    OPENED,
     ORDER_LOG,
     QUOTE_LOG,
     QUOTE_STATE_LOG,
@@ -36,67 +36,37 @@ from autohedge.backtest.l2_layout import (
 from autohedge.backtest.l2_market import PreparedMarket
 from autohedge.backtest.native import compile_kernel
 from autohedge.domain import mandate as mandates
-from autohedge.domain import measures
 from autohedge.domain.ids import IdFactory
 from autohedge.domain.mandate import Envelope, Mandate, clamp
 from autohedge.domain.records import CycleOutcome, MandateRecord
 from autohedge.errors import ConfigError, InvariantBroken
 from autohedge.market.statistics import depth_scale
-from autohedge.market_maker import decision, models, quoting, sizing
+from autohedge.market_maker import decision
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
 from autohedge.market_maker.engine import PAUSE_AFTER_DENIAL_NS, QuoteEngine
 from autohedge.market_maker.quoting import RISK_SCORE
 from autohedge.market_maker.reasons import CODES, REASONS
-from autohedge.risk import checks
 from autohedge.risk.limits import RiskLimits
 from autohedge.risk.pretrade import limit_numbers
 from autohedge.simulation import matching
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+APART = (
+    l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.place,
+    l2_kernel.ask_cancels, l2_kernel.send_cancels, l2_kernel.log_state, l2_kernel.note_quotes, l2_kernel.update_daily_loss,
+    l2_orders.log_event, l2_orders.add_working, l2_orders.remove_working, l2_orders.note_resting, l2_orders.send,
+    l2_orders.note_request, l2_orders.arrivals, l2_orders.cancel_at_venue, l2_orders.place_at_venue, l2_orders.book_fill,
+    l2_orders.fill_maker, l2_orders.rest, l2_orders.on_trade, l2_orders.crossed, l2_orders.take, l2_orders.cost_of_taking,
+    l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed, l2_book.clear_depth, l2_book.clear_book,
+)  # fmt: skip
+"""What happens rarely: not at every message and not at every look at the quotes."""
 NO_MANDATE = -1
 NOT_YET = -1
 _STATE_TYPE = np.dtype(STATE, align=True)
-_FIRST_ROOM = 4_096
+_LOG_ROOM = 8_192
 _WORKING_ROOM = 64
 _SAFE = 2**62
-
-USES: tuple[Callable[..., Any], ...] = (
-    # the arithmetic that the live engine runs too
-    models.avellaneda_stoikov, models.glft_closed,
-    quoting.inventory_ratio, quoting.confidence_of, quoting.model_terms, quoting.spread_fracs, quoting.touch_prices,
-    quoting.quote_prices,
-    sizing.fee_atoms, sizing.buy_cost, sizing.with_order, sizing.exposure, sizing.affordable, sizing.placeable,
-    sizing.order_size, sizing.scaled,
-    decision.ratio_at, decision.order_sizes_off_neutral, decision.full_skew, decision.decide, decision.quote_both,
-    decision.withhold_reason, decision.pause_of, decision.at_touch, decision.reconcile, decision.wanted_lots,
-    decision.why_no_size, decision.good_enough, decision.is_live, decision.live_orders, decision.working_totals,
-    decision.totals_without, decision.meets_own, decision.want, decision.cancel_side, decision.cancel_level,
-    decision.crossing_order,
-    checks.raising_side, checks.blocked_reason, checks.first_failure, checks.breaks_rules, checks.lacks_balance,
-    checks.is_duplicate, checks.collar_distance, checks.daily_loss_limit_hit,
-    matching.is_marketable, matching.advance_queue, matching.cap_queue, matching.age_unreported,
-    mandates.gone_frac, mandates.decayed,
-    measures.realised_volatility, measures.depth_score_of, measures.imbalance_of, measures.spread_bps_of,
-    measures.base_value_atoms,
-    # the loop's own
-    l2_book.clear_book, l2_book.clear_depth, l2_book.set_bid, l2_book.set_ask, l2_book.depth_moved_to, l2_book.set_top,
-    l2_book.newest_id, l2_book.size_at, l2_book.next_level, l2_book.depth_score, l2_book.imbalance, l2_book.side_lots,
-    l2_book.apply_row,
-    l2_orders.log_event, l2_orders.add_working, l2_orders.remove_working, l2_orders.note_resting, l2_orders.send,
-    l2_orders.requests_last_min, l2_orders.note_request, l2_orders.arrivals, l2_orders.cancel_at_venue,
-    l2_orders.place_at_venue, l2_orders.refusal_by_market, l2_orders.refusal_by_account, l2_orders.fee_base,
-    l2_orders.maker_fee, l2_orders.reserve_atoms, l2_orders.reserve, l2_orders.free, l2_orders.book_fill,
-    l2_orders.fill_maker, l2_orders.rest, l2_orders.age, l2_orders.best_resting, l2_orders.on_trade, l2_orders.meet_trade,
-    l2_orders.on_book, l2_orders.see_shown, l2_orders.crossed, l2_orders.taken_at, l2_orders.available, l2_orders.take,
-    l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
-    l2_kernel.has_room, l2_kernel.take_row, l2_kernel.open_books, l2_kernel.sample_grid, l2_kernel.cross_grid, l2_kernel.push,
-    l2_kernel.push_float, l2_kernel.volatility_at, l2_kernel.measured_volatility, l2_kernel.equity,
-    l2_kernel.update_drawdown, l2_kernel.update_daily_loss, l2_kernel.sample, l2_kernel.market_problem,
-    l2_kernel.mandate_in_force, l2_kernel.reconsider, l2_kernel.carry_out, l2_kernel.ask_cancels, l2_kernel.send_cancels,
-    l2_kernel.place, l2_kernel.note_states, l2_kernel.log_state, l2_kernel.note_quotes,
-)  # fmt: skip
-"""Everything that the loop calls; what is not named here cannot be compiled, and is named by numba."""
 
 
 class CompiledLane:
@@ -151,7 +121,7 @@ class CompiledLane:
         state.mandate = NO_MANDATE
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS
-        self._run = compile_kernel(l2_kernel.run, uses=USES, allocates=False)
+        self._run = compile_kernel(l2_kernel.run, apart=APART, allocates=False)
 
     @property
     def state(self) -> Any:
@@ -165,8 +135,16 @@ class CompiledLane:
 
     # --- time moves ---------------------------------------------------------------------------------------------------
 
+    def open(self) -> bool:
+        """Move the market until a price is known; False when it ends without one."""
+        return self._move(NEVER_NS) == OPENED
+
     def advance(self, until_ns: int = NEVER_NS) -> None:
         """Take every message before `until_ns`. `InvariantBroken` when a balance would go wrong."""
+        while self._move(until_ns) == OPENED:
+            pass
+
+    def _move(self, until_ns: int) -> int:
         while True:
             reason = self._run(self.numbers, self.market.table, self._tables, until_ns)
             if reason == ROOM:
@@ -174,13 +152,13 @@ class CompiledLane:
             elif reason == BROKEN:
                 self._raise_broken()
             else:
-                return
+                return reason
 
     def pull_stale_quotes(self, now_ns: int) -> None:
         """Time has come to `now_ns` without a message of this symbol; data that are too old by then pull the quotes."""
         if self.state.stale_at_ns <= now_ns:
             self._make_room()
-            if compile_kernel(l2_kernel.go_stale, uses=USES, allocates=False)(self.numbers, self._tables) == BROKEN:
+            if compile_kernel(l2_kernel.go_stale, apart=APART, allocates=False)(self.numbers, self._tables) == BROKEN:
                 self._raise_broken()
 
     def drain(self, reason: str = "session_end") -> None:
@@ -189,7 +167,7 @@ class CompiledLane:
             return
         self._make_room()
         wait_ns = 2 * self.numbers.latency_ns + 1
-        drained = compile_kernel(l2_kernel.drain, uses=USES, allocates=False)
+        drained = compile_kernel(l2_kernel.drain, apart=APART, allocates=False)
         if drained(self.numbers, self._tables, wait_ns, CODES[reason]) != DONE:
             self._raise_broken()
 
@@ -250,14 +228,14 @@ class CompiledLane:
         wider: dict[str, Any] = {}
         for name, table in _LOGS.items():
             log = getattr(tables, table)
-            if 2 * int(getattr(state, f"n_{name}")) + 2 * _FIRST_ROOM > len(log):
+            if 2 * int(getattr(state, f"n_{name}")) + 2 * _LOG_ROOM > len(log):
                 wider[table] = np.concatenate((log, np.empty_like(log)))
-        levels = tables.decision.shape[1]
-        if 2 * (state.working + levels) >= tables.orders.shape[1]:
+        quotes = 2 * self.config.levels
+        if 2 * (state.working + quotes) >= tables.orders.shape[1]:
             wider["orders"] = _wider(tables.orders)
             wider["decision"] = _wider(tables.decision)
         in_flight = state.commands_tail - state.commands_head
-        if 2 * (in_flight + state.working + levels) >= tables.commands.shape[1]:
+        if 2 * (in_flight + state.working + quotes) >= tables.commands.shape[1]:
             wider["commands"] = self._unrolled(tables.commands, int(state.commands_head), int(in_flight))
             state.commands_head, state.commands_tail = 0, in_flight
         self._tables = tables._replace(**wider)
@@ -290,7 +268,7 @@ _LOGS = {
 
 def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: int) -> Tables:
     def log(fields: tuple[str, ...]) -> Any:
-        return np.empty((4 * _FIRST_ROOM, len(fields)), np.int64)
+        return np.empty((4 * _LOG_ROOM, len(fields)), np.int64)
 
     return Tables(
         state=np.zeros(1, _STATE_TYPE).view(np.recarray),
@@ -332,6 +310,6 @@ def _refuse_overflow(numbers: LoopNumbers, market: PreparedMarket, base_atoms: i
     displayed = int(market.table.size_lots.max(initial=0)) * highest * 2
     if 16 * worth * fee >= _SAFE or displayed >= _SAFE or base_atoms >= _SAFE:
         raise ConfigError(
-            f"{market.instrument.symbol}: balances worth {market.instrument.quote_amount(worth)} {market.instrument.quote} in atoms "
-            "do not fit the 64-bit arithmetic of the compiled loop; use less capital, a coarser instrument, or engine=python"
+            f"{market.instrument.symbol}: balances worth {market.instrument.quote_amount(worth)} {market.instrument.quote} in "
+            "atoms do not fit the 64-bit arithmetic of the compiled loop; use less capital or a coarser instrument"
         )

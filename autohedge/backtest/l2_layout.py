@@ -56,8 +56,9 @@ EVENT_WORDS: Final = (
 
 # --- what a call came back for ------------------------------------------------------------------------------------------------
 
-DONE, UNTIL, ROOM, BROKEN = range(4)
-"""The market is over; the time asked for is reached; a table is nearly full; a rule that must hold was broken."""
+DONE, UNTIL, ROOM, BROKEN, OPENED = range(5)
+"""The market is over; the time asked for is reached; a table is nearly full; a rule that must hold was broken; the first price
+is known, told once."""
 
 
 class LoopNumbers(NamedTuple):

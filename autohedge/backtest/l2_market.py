@@ -91,7 +91,7 @@ def prepare_market(columns: EventColumns, instrument: Instrument) -> PreparedMar
     outcomes = np.zeros(len(OUTCOMES), np.int64)
     memory = np.zeros(8, np.int64)
     memory[LAST_TRADE] = -1
-    count = compile_kernel(synchronise, uses=(next_delta, emit), allocates=False)(
+    count = compile_kernel(synchronise, allocates=False)(
         columns.ts_init_ns, columns.kind, columns.first_id, columns.last_id, begins, ends + 1,
         memory, np.empty(BUFFER_LIMIT, np.int64), row_of, ts_ns, op, outcomes,
     )  # fmt: skip

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 from autohedge.errors import ConfigError
@@ -30,6 +30,8 @@ CACHE_DIR_VARIABLE = "AUTOHEDGE_CACHE_DIR"
 KEPT_VERSIONS = 8
 """Versions of one kernel that stay on disk, newest first."""
 
+_PACKAGE = __name__.partition(".")[0] + "."
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _lock = threading.Lock()
@@ -37,17 +39,40 @@ _compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
 _registered: set[Callable[..., Any]] = set()
 
 
-def compile_kernel(kernel: _Function, *, uses: tuple[Callable[..., Any], ...] = (), allocates: bool = True) -> _Function:
+def compile_kernel(
+    kernel: _Function,
+    *,
+    uses: tuple[Callable[..., Any], ...] = (),
+    apart: tuple[Callable[..., Any], ...] = (),
+    allocates: bool = True,
+) -> _Function:
     """`kernel` as machine code, for each combination of argument types on its first call; once per process.
 
-    `uses` are all the plain functions it calls, and those that they call in turn; they are put in line and make no arrays. A kernel that makes none
-    either (`allocates=False`) counts no references, which for many small calls is most of the time. Without bounds checks; the
-    interpreter's lock is released while it runs. Raises `ConfigError` without numba.
+    The plain functions of this package that it calls, and those that they call in turn, are found by their names, put in line,
+    and make no arrays; `uses` are further ones, from elsewhere. Those in `apart` stay functions of their own: what is called
+    from many places, or rarely, would only make the code long (and the compiler run out of memory). A kernel that makes no arrays either (`allocates=False`) counts
+    no references, which for many small calls is most of the time. Without bounds checks; the interpreter's lock is released
+    while it runs. Raises `ConfigError` without numba.
     """
     with _lock:
         if kernel not in _compiled:
-            _compiled[kernel] = _compile(_numba(), kernel, uses, allocates)
+            _compiled[kernel] = _compile(_numba(), kernel, _reached_from((kernel, *uses))[1:], apart, allocates)
         return cast("_Function", _compiled[kernel])
+
+
+def _reached_from(functions: Iterable[Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
+    """The functions and every plain function of this package that they name, directly or through others; each once."""
+    found: dict[Callable[..., Any], None] = dict.fromkeys(functions)
+    waiting = list(found)
+    while waiting:
+        function = waiting.pop()
+        scope = function.__globals__
+        for name in function.__code__.co_names:
+            named = scope.get(name)
+            if isinstance(named, FunctionType) and named.__module__.startswith(_PACKAGE) and named not in found:
+                found[named] = None
+                waiting.append(named)
+    return tuple(found)
 
 
 def cache_folder() -> Path:
@@ -69,14 +94,18 @@ def _numba() -> ModuleType:
 
 
 def _compile(
-    numba: ModuleType, kernel: Callable[..., Any], uses: Iterable[Callable[..., Any]], allocates: bool
+    numba: ModuleType,
+    kernel: Callable[..., Any],
+    uses: Iterable[Callable[..., Any]],
+    apart: tuple[Callable[..., Any], ...],
+    allocates: bool,
 ) -> Callable[..., Any]:
     from numba.extending import register_jitable
 
     uses = tuple(uses)
     for function in uses:
         if function not in _registered:
-            register_jitable(_nrt=False, forceinline=True)(function)
+            register_jitable(_nrt=False, forceinline=function not in apart)(function)
             _registered.add(function)
     folder = _folder_of(kernel, uses, numba.__version__)
     before = numba.config.CACHE_DIR

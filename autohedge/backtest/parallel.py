@@ -157,8 +157,8 @@ class Workers:
     def _started(self) -> Engine:
         if self._cluster is None:
             path = _shared(self._objective, self._stack.enter_context(_scratch(self._scratch_dir)))
-            backend = joblib_backend("loky", inner_max_num_threads=1)
-            return Engine(backend, self._jobs, _attempt_with_file, (str(path), os.getpid()), (BrokenExecutor,))
+            backend = joblib_backend("loky", inner_max_num_threads=1, initializer=_settle, initargs=(os.getpid(),))
+            return Engine(backend, self._jobs, _attempt_with_file, str(path), (BrokenExecutor,))
         from autohedge.backtest.cluster import cluster_engine
 
         return self._stack.enter_context(cluster_engine(self._cluster, self._objective))
@@ -268,11 +268,9 @@ def _head_bytes(blocks: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str, parent_pid: int) -> Callable[..., TrialOutcome]:
+def _loaded(path: str) -> Callable[..., TrialOutcome]:
     """The objective of `_shared`, in a worker. Its arrays are private views: as writable as before, and what one writes no
     other sees."""
-    if os.getpid() != parent_pid:  # joblib works in this very process where it may not start others
-        _settle(parent_pid)
     with Path(path).open("rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     head_bytes, sizes = pickle.loads(whole)
@@ -286,13 +284,11 @@ def _loaded(path: str, parent_pid: int) -> Callable[..., TrialOutcome]:
     return objective
 
 
-@lru_cache(maxsize=1)
 def _settle(parent_pid: int) -> None:
-    """What a new worker does once: one thread per library, deaf to Ctrl-C, and gone when its parent is."""
+    """What a new worker does first: one thread per library, deaf to Ctrl-C, and gone when its parent is."""
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which ends its workers
     threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
 
 
@@ -303,9 +299,9 @@ def _end_with(parent_pid: int) -> None:
     os._exit(1)
 
 
-def _attempt_with_file(handle: tuple[str, int], task: Task) -> tuple[str, Finished]:
+def _attempt_with_file(path: str, task: Task) -> tuple[str, Finished]:
     try:
-        objective = _loaded(*handle)
+        objective = _loaded(path)
     except Exception as error:  # an objective that this worker cannot build is told like one that breaks
         return task.key, _crash(error)
     return attempt(objective, task)

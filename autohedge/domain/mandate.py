@@ -218,9 +218,7 @@ def in_force(mandate: Mandate | None, now_ns: int, envelope: Envelope) -> Mandat
             MandateState.IN_FORCE,
         )
     gone = gone_frac(now_ns, mandate.effective_ns, mandate.valid_until_ns)
-    spread, bias, size = decayed(
-        gone, mandate.spread_multiplier, mandate.inventory_bias, mandate.size_multiplier, wide, small
-    )
+    spread, bias, size = decayed(gone, mandate.spread_multiplier, mandate.inventory_bias, mandate.size_multiplier, wide, small)
     risk_level = RiskLevel.MEDIUM if mandate.risk_level is RiskLevel.LOW else mandate.risk_level
     return MandateValues(
         mandate.mandate_id,

@@ -173,7 +173,7 @@ def next_state(state: OrderState, event: OrderEvent) -> OrderState:
 
 @dataclass(slots=True)
 class Order:
-    """One of our orders; owned and changed by one session only. `level` is its place among the quotes of its side, 0 the best."""
+    """One of our orders; owned and changed by one session only. `level` is its place among the quotes of its side (0: best)."""
 
     client_order_id: ClientOrderId
     side: Side

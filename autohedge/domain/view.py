@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-
 _NS_PER_HOUR = 3_600 * 1_000_000_000
 
 

@@ -14,7 +14,6 @@ those from before the connection are no events of now and count as foreign.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -23,7 +22,16 @@ from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, Trade
 from autohedge.market.binance import CorruptLine, Skip, symbol_code
 from autohedge.market.exact import MAX_STEPS
-from autohedge.market.venue_messages import UNUSABLE, Grid, Numbering, corrupt, time_of_ms_ns, whole
+from autohedge.market.venue_messages import (
+    UNUSABLE,
+    Grid,
+    Numbering,
+    corrupt,
+    decoded_exactly,
+    number_text,
+    time_of_ms_ns,
+    whole,
+)
 
 VENUE = "bybit"
 
@@ -61,11 +69,10 @@ class BybitParser:
         """The events in a message. Raises `CorruptLine`; what it was is then lost, and the book waits for a snapshot."""
         name = ""
         try:
-            message = _decoded(body)
-            topic = message.get("topic")
-            if topic is None and "success" in message:
+            message = decoded_exactly(body)
+            if "topic" not in message and "success" in message:
                 return Skip.NOTE
-            name, _, code = topic.partition(".")
+            name, _, code = message["topic"].partition(".")
             if code != self._code or name not in ("orderBookL2_25", "trade"):
                 return Skip.FOREIGN
             return self._new_trades(ts_init_ns, message) if name == "trade" else (self._book(ts_init_ns, message),)
@@ -116,7 +123,7 @@ class BybitParser:
         for row in rows:
             if row["side"] not in _SIDES:
                 raise CorruptLine("the side is neither Buy nor Sell")
-            yield _SIDES[row["side"]], self._grid.price(_text(row["price"])), self._lots(row["size"]) if has_size else 0
+            yield _SIDES[row["side"]], self._grid.price(number_text(row["price"])), self._lots(row["size"]) if has_size else 0
 
     def _fits(self, changes: dict[str, list[tuple[Side, int, int]]]) -> bool:
         """Whether the changes are of the window that is known; the window is then the one after them."""
@@ -144,7 +151,7 @@ class BybitParser:
             ts_event_ns = time_of_ms_ns(row["trade_time_ms"])
             if row["side"] not in _SIDES or type(row["trade_id"]) is not str:
                 raise CorruptLine("a trade has no side or no id")
-            price, lots = self._grid.price(_text(row["price"])), self._lots(row["size"])
+            price, lots = self._grid.price(number_text(row["price"])), self._lots(row["size"])
             if not lots:
                 raise CorruptLine("a size is less than a lot")
             if ts_event_ns >= self._connected_ns:
@@ -164,7 +171,7 @@ class BybitParser:
         return number
 
     def _lots(self, value: Any) -> int:
-        text = _text(value)
+        text = number_text(value)
         size = Decimal(text) if _is_plain(text) else None
         if size is None or not 0 <= size / self._lot <= MAX_STEPS:
             raise CorruptLine("a size is not a plain number")
@@ -173,25 +180,6 @@ class BybitParser:
             return lots
         self._rounded += 1
         return int(size // self._lot)
-
-
-def _decoded(body: bytes) -> dict[str, Any]:
-    try:
-        message = json.loads(body, parse_float=str, parse_constant=str)  # numbers as they are written, not as floats
-    except ValueError as error:
-        raise CorruptLine("not JSON") from error
-    if type(message) is not dict:
-        raise CorruptLine("not an object")
-    return message
-
-
-def _text(value: Any) -> str:
-    """A number as it is written."""
-    if type(value) is int:
-        return str(value)
-    if type(value) is not str:
-        raise CorruptLine("a price or size is not a number")
-    return value
 
 
 def _is_plain(text: str) -> bool:

@@ -20,7 +20,7 @@ from autohedge.market.calendars import TradingCalendar
 from autohedge.market.candle_check import check_candles
 from autohedge.market.candle_sources import CandlePage, CandleSource, SourceBusy
 from autohedge.market.candle_store import CandleSeries, CandleStore, Merged
-from autohedge.market.candles import Gap, gaps, known_at, no_candles, require_candles
+from autohedge.market.candles import Gap, gaps, no_candles, require_candles
 from autohedge.market.data_report import Severity
 from autohedge.market.polars_extra import pl
 from autohedge.market.timeframes import NS_PER_S
@@ -141,7 +141,7 @@ class _Download:
         try:
             while cursor_ns < end_ns:
                 page = await self._page(cursor_ns, end_ns)
-                told_to_ns, candles = self._closed(page, end_ns)
+                told_to_ns, candles = self._closed(page, cursor_ns, end_ns)
                 if told_to_ns <= cursor_ns:
                     return False
                 self._require_sound(before, candles)
@@ -168,14 +168,16 @@ class _Download:
 
     # --- what a page may be -----------------------------------------------------------------------------------------------
 
-    def _closed(self, page: CandlePage, end_ns: int) -> tuple[int, pl.DataFrame]:
-        """The candles of a page that are final, and up to when that is all of them."""
+    def _closed(self, page: CandlePage, start_ns: int, end_ns: int) -> tuple[int, pl.DataFrame]:
+        """Up to when a page tells all there is, and its candles from `start_ns` till then: those that are final."""
         timeframe = self._series.timeframe
         now_ns = self._clock.now_ns()
         if page.as_of_ns is not None:
             now_ns = min(now_ns, page.as_of_ns)
         require_candles(page.candles, timeframe, f"a page of {self._series}")
-        return min(page.end_ns, end_ns, timeframe.floor_ns(now_ns)), known_at(page.candles, timeframe, now_ns)
+        told_to_ns = min(page.end_ns, end_ns, timeframe.floor_ns(now_ns))
+        times = pl.col("ts_ns")
+        return told_to_ns, page.candles.filter((times >= start_ns) & (times < told_to_ns))
 
     def _require_sound(self, before: pl.DataFrame, candles: pl.DataFrame) -> None:
         """Refuse candles with any error but a hole; the one before them tells whether the scale of prices is still the same."""

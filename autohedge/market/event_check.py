@@ -14,7 +14,7 @@ from math import log10
 from statistics import median
 
 from autohedge.domain.book import OrderBook
-from autohedge.domain.market_data import BUY, SELL, BookSnapshot, MarketEvent, TopOfBook, Trade
+from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, MarketEvent, TopOfBook, Trade
 from autohedge.market.binance import best_first
 from autohedge.market.faults import Faults
 from autohedge.market.raw import MAX_STEP_NS
@@ -127,6 +127,7 @@ class _BookCheck:
         self._after_gap = 0
         self._last_prices: dict[str, int] = {}
         self._last_top: TopOfBook | None = None
+        self._newest_delta_id = -1
         self._last_trade_id: int | None = None
         self._recent_trades: deque[int] = deque(maxlen=_RECENT_TRADES)
         self._recent_ids: set[int] = set()
@@ -153,7 +154,7 @@ class _BookCheck:
         elif isinstance(event, BookSnapshot):
             self._take_snapshot(event, outcome)
         else:
-            self._take_delta(outcome)
+            self._take_delta(event, outcome)
         book = synced.book
         if synced.crossed > crossed:
             if book.is_depth_crossed:
@@ -209,8 +210,10 @@ class _BookCheck:
             self._faults.note("unsorted", self._place)
         self._take_depth()
 
-    def _take_delta(self, outcome: Applied) -> None:
-        if outcome is Applied.DUPLICATE:
+    def _take_delta(self, delta: BookDelta, outcome: Applied) -> None:
+        repeated = delta.last_update_id <= self._newest_delta_id
+        self._newest_delta_id = max(self._newest_delta_id, delta.last_update_id)
+        if outcome is Applied.DUPLICATE and repeated:  # a new one may be contained in a snapshot that overtook it
             self._faults.note("duplicate", self._place)
         elif outcome is Applied.OUT_OF_ORDER:
             self._faults.note("overlap", self._place)

@@ -1,7 +1,7 @@
 """Technical indicators as of a time, by TA-Lib (extra `indicators`): the library of the field does the arithmetic.
 
 No look-ahead: an indicator at a candle is made of that candle and those before it, and `indicators_at` uses only candles that
-had closed. Warm-up is None (null in a table), never 0. Candles with a value that is missing, NaN, infinite or not positive are
+had closed. Warm-up and what is 0 ÷ 0 (the RSI of a market that never moved) are None (null in a table), never 0. Candles with a value that is missing, NaN, infinite or not positive are
 refused, because one NaN makes TA-Lib's averages NaN for ever after; so are candles out of order.
 
 EMA, MACD, RSI, ATR, ADX and OBV remember everything since the first candle: from another beginning they differ by what is left
@@ -113,7 +113,23 @@ def indicator_table(candles: pl.DataFrame, periods: IndicatorPeriods = DEFAULT_P
     if candles.is_empty():
         return pl.Schema({"ts_ns": pl.Int64(), **dict.fromkeys(NAMES, pl.Float64())}).to_frame()
     table = pl.DataFrame({"ts_ns": candles["ts_ns"], **_computed(values, periods)})
-    return table.with_columns(pl.col(NAMES).fill_nan(None))
+    return table.with_columns(pl.col(NAMES).fill_nan(None)).with_columns(
+        pl.when(~undefined.fill_null(value=False)).then(pl.col(undefined.name)).alias(undefined.name)
+        for undefined in _undefined(values, periods)
+    )
+
+
+def _undefined(values: dict[str, F64], periods: IndicatorPeriods) -> list[pl.Series]:
+    """The RSI and the stochastic without what is 0 ÷ 0: TA-Lib calls a market that does not move 0, which reads as oversold."""
+    frame = pl.DataFrame({name: values[name] for name in ("high", "low", "close")})
+    length, smooth = periods.stochastic, periods.stochastic_smooth
+    no_range = pl.col("high").rolling_max(length) == pl.col("low").rolling_min(length)
+    flags = frame.select(
+        rsi=pl.col("close").eq(pl.col("close").first()).cum_min(),
+        stochastic_k=no_range.cast(pl.Int8).rolling_max(smooth, min_samples=1).cast(pl.Boolean),
+        stochastic_d=no_range.cast(pl.Int8).rolling_max(2 * smooth - 1, min_samples=1).cast(pl.Boolean),
+    )
+    return flags.get_columns()
 
 
 def _computed(values: dict[str, F64], periods: IndicatorPeriods) -> dict[str, F64]:

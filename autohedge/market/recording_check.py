@@ -28,7 +28,15 @@ from autohedge.market.instruments import instrument as known_instrument
 from autohedge.market.lines import lines_of
 from autohedge.market.parquet import ParquetRecordingFeed
 from autohedge.market.parquet_folder import Dataset, read_dataset
-from autohedge.market.recordings import PARQUET, dataset_of_symbol, files_of_symbol, recorded_instrument, symbol_of
+from autohedge.market.recordings import (
+    PARQUET,
+    dataset_of_symbol,
+    files_of_symbol,
+    recorded_instrument,
+    session_of_symbol,
+    symbol_of,
+)
+from autohedge.market.sample_sessions import SessionFeed
 
 REPLAY_VENUE = "binance"
 """Whose rules a recording is checked by that does not name its own instrument."""
@@ -58,8 +66,11 @@ def check_recording(
         raise MarketDataError(f"{path}: cannot tell of which symbol this recording is; name the symbol")
     instrument = instrument or recorded_instrument(path, symbol) or known_instrument(REPLAY_VENUE, symbol)
     check = _Check(instrument, silence_s, on_progress)
-    folder = dataset_of_symbol(path, symbol)
-    if folder is not None:
+    session = session_of_symbol(path, symbol, instrument.venue)
+    folder = None if session is not None else dataset_of_symbol(path, symbol)
+    if session is not None:
+        check.session(SessionFeed(session.files, session.code, instrument))
+    elif folder is not None:
         check.dataset(folder)
     else:
         files = files_of_symbol(path, symbol)
@@ -144,6 +155,25 @@ class _Check:
             return
         self._count(rows_of(event))
         self._events.take(event)
+
+    def session(self, feed: SessionFeed) -> None:
+        try:
+            for place, body, told in feed.messages():
+                self._file, _, number = place.rpartition(":")
+                self._number = int(number)
+                if isinstance(told, CorruptLine):
+                    self._faults.note("corrupt", self._where, f"{told}: {body[:60].decode('ascii', 'replace')}")
+                elif isinstance(told, Skip):
+                    if told is Skip.FOREIGN:
+                        self._faults.note("foreign", self._where)
+                else:
+                    for event in told:
+                        self._count(rows_of(event))
+                        self._events.take(event)
+        except MarketDataError as error:
+            self._faults.note("truncated", self._file, str(error))
+        if feed.rounded:
+            self._faults.note("size_off_grid", "the whole recording", count=feed.rounded)
 
     # --- Parquet ---------------------------------------------------------------------------------------------------------
 

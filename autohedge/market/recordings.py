@@ -3,7 +3,8 @@
 A path is a recording file, a folder of them, or a folder with one sub-folder per symbol (`BTC-USDT`, `btcusdt`). Raw files
 of one folder are one session in the order of their names; a Parquet file counts only if it is named or alone. Several symbols
 may lie in one folder, one per file: whose a file is, its lines say. A folder with an `instrument.json` is a recording of ours
-in Parquet (`autohedge.market.parquet_folder`), and so is each such sub-folder, whatever its name.
+in Parquet (`autohedge.market.parquet_folder`), and so is each such sub-folder, whatever its name. A folder with connections to
+venues (`COINBASE.ws.28.0`), or one of them, is a session of `autohedge.market.sample_sessions`.
 
 Refused before anything is replayed, with `MarketDataError`: what is missing, empty, truncated, of another format or symbol,
 and a recording without any book snapshot, because updates without a beginning never become a book.
@@ -15,7 +16,7 @@ import re
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BookSnapshot
@@ -26,6 +27,7 @@ from autohedge.market.lines import SUFFIXES, lines_of
 from autohedge.market.parquet import ParquetRecordingFeed
 from autohedge.market.parquet_folder import files_of, is_dataset, read_dataset, read_instrument
 from autohedge.market.raw import RawRecordingFeed
+from autohedge.market.sample_sessions import SessionFeed, SessionFiles, session_files, session_instruments, speaks_of
 from autohedge.ports import MarketFeed
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
 
     Raises `MarketDataError`; `ConfigError` where a Parquet file needs polars and it is not installed.
     """
+    session = session_of_symbol(path, symbol, instrument.venue)
+    if session is not None:
+        return SessionFeed(session.files, session.code, instrument)
     dataset = dataset_of_symbol(path, symbol)
     if dataset is not None:
         return _open_dataset(dataset, instrument)
@@ -78,6 +83,9 @@ def recorded_instrument(path: Path, symbol: str | None = None) -> Instrument | N
 
     A recording of several symbols names one only when `symbol` says which. Raises `MarketDataError` as `open_replay` does.
     """
+    if session_files(path):
+        session = None if symbol is None else session_of_symbol(path, symbol)
+        return None if session is None else session.instrument
     if symbol is not None:
         dataset = dataset_of_symbol(path, symbol)
         return read_instrument(dataset) if dataset is not None else _named_instrument(files_of_symbol(path, symbol))
@@ -126,6 +134,9 @@ def _all_files(path: Path) -> list[Path]:
     """The recording files that a path means, whatever their symbol; of Parquet recordings of ours none."""
     if not path.exists():
         raise MarketDataError(f"{path}: no such file or folder; expected a recording")
+    sessions = session_files(path)
+    if sessions:
+        return [file for files in sessions for file in (*files.connections, *files.answers, files.instruments) if file]
     if not path.is_dir():
         if not _is_raw(path) and path.suffix != PARQUET:
             raise MarketDataError(f"{path}: not a recording; {EXPECTED}")
@@ -173,6 +184,35 @@ def files_of_symbol(path: Path, symbol: str) -> list[Path]:
     if files[0].suffix == PARQUET and len(files) > 1:
         raise MarketDataError(f"{path}: several Parquet files ({', '.join(file.name for file in files)}); name one of them")
     return files
+
+
+class VenueSession(NamedTuple):
+    """A symbol of a recorded session: the files, the venue's code for it, and its rules by the venue's own list."""
+
+    files: SessionFiles
+    code: str
+    instrument: Instrument
+
+
+def session_of_symbol(path: Path, symbol: str, venue: str | None = None) -> VenueSession | None:
+    """The one recorded session of the symbol (BASE/QUOTE or the venue's code); None where no session is recorded.
+
+    Raises `MarketDataError` when the venues that are recorded do not list it, or several do and `venue` is none of them.
+    """
+    sessions = session_files(path)
+    found = [
+        VenueSession(files, code, instrument)
+        for files in sessions
+        for code, instrument in session_instruments(files).items()
+        if symbol in (instrument.symbol, code) and speaks_of(files, code)
+    ]
+    found = [each for each in found if each.files.venue == venue] or found
+    venues = ", ".join([each.files.venue for each in found] or [files.venue for files in sessions])
+    if len(found) > 1:
+        raise MarketDataError(f"{path}: several venues recorded {symbol} ({venues}); name the file of one connection")
+    if sessions and not found:
+        raise MarketDataError(f"{path}: expected a recording of {symbol}, found none in the sessions of {venues}")
+    return found[0] if found else None
 
 
 def _symbol_folders(folder: Path) -> list[Path]:

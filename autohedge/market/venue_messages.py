@@ -8,6 +8,7 @@ as a hole in the numbers (a new connection, a message that cannot be used, one t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -121,6 +122,26 @@ def decoded(body: bytes) -> dict[str, Any]:
     if type(message) is not dict:
         raise CorruptLine("not an object")
     return message
+
+
+def decoded_exactly(body: bytes) -> dict[str, Any]:
+    """The same with fractions as the texts they are written as, for venues that send prices as numbers and not as texts."""
+    try:
+        message = json.loads(body, parse_float=str, parse_constant=str)
+    except ValueError as error:
+        raise CorruptLine("not JSON") from error
+    if type(message) is not dict:
+        raise CorruptLine("not an object")
+    return message
+
+
+def number_text(value: Any) -> str:
+    """A price or size of `decoded_exactly` as it is written. Raises `CorruptLine`."""
+    if type(value) is int:
+        return str(value)
+    if type(value) is not str:
+        raise CorruptLine("a price or size is not a number")
+    return value
 
 
 def whole(value: Any, what: str) -> int:

@@ -105,7 +105,7 @@ class Heavy:
 
 @dataclass(frozen=True)
 class Seasons:
-    """Over `len(best)` days: on each, the parameter x that is best that day earns, others lose in proportion."""
+    """Over `len(best)` days: on each, the parameter x that is best that day earns, others the less the further off."""
 
     best: tuple[int, ...]
     calls: Path | None = None
@@ -125,6 +125,6 @@ class Seasons:
             raise ConfigError("nine is never allowed")
         if params["x"] == 8:
             return TrialOutcome(None, "no trade was made")
-        daily = [0.01 - 0.004 * abs(int(params["x"]) - self.best[each]) for each in range(first, last)]
+        daily = [0.01 - 0.002 * (int(params["x"]) - self.best[each]) ** 2 for each in range(first, last)]
         returns = np.array([each / 4 + wave for each in daily for wave in (0.002, -0.001, -0.002, 0.001)])
         return TrialOutcome(float(returns.sum()), returns=returns, period_ns=day // 4)

@@ -138,7 +138,8 @@ def test_a_missing_score_always_has_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [TrialOutcome(1.0, returns=np.zeros((2, 2))), TrialOutcome(1.0, metrics={"a": object()})]  # type: ignore[dict-item]
+    "outcome",
+    [TrialOutcome(1.0, returns=np.zeros((2, 2))), TrialOutcome(1.0, metrics={"a": object()})],  # type: ignore[dict-item]
 )
 def test_an_outcome_that_is_no_plain_data_is_refused_and_leaves_nothing(tmp_path: Path, outcome: TrialOutcome) -> None:
     with TrialTable(tmp_path, IDENTITY) as table:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise, product
 from pathlib import Path
 
 import orjson
@@ -55,7 +56,7 @@ def test_no_symbol_breaks_its_path_or_leaves_the_root(symbol: str, store: Candle
     [("Binance", "A/B"), ("", "A/B"), ("../x", "A/B"), ("binance", ""), ("binance", "/A"), ("binance", "A B")],
 )
 def test_names_that_are_no_venue_or_symbol_are_refused(venue: str, symbol: str) -> None:
-    with pytest.raises(ConfigError, match="expected a (venue|symbol)"):
+    with pytest.raises(ConfigError, match=r"expected a (venue|symbol)"):
         CandleSeries(venue, symbol, M1)
 
 
@@ -63,7 +64,7 @@ def test_names_that_are_no_venue_or_symbol_are_refused(venue: str, symbol: str) 
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, 79), st.integers(1, 40)), min_size=1, max_size=6))
+@given(parts=st.lists(st.tuples(st.integers(0, 79), st.integers(1, 40)), min_size=1, max_size=6))
 def test_overlapping_downloads_leave_one_of_each_candle(
     parts: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -163,17 +164,15 @@ def test_the_venues_own_gaps_are_told_from_what_was_never_downloaded(store: Cand
     assert stored.size_bytes > 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=8))
+@given(spans=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=8))
 @settings(max_examples=25, deadline=None)
 def test_spans_that_touch_become_one(spans: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     store = CandleStore(tmp_path_factory.mktemp("store"))
     for span in spans:
         store.merge(BTC, no_candles(), now_ns=NOW_NS, covered=span)
     covered = store.covered(BTC)
-    assert {at for start, end in covered for at in range(start, end)} == {
-        at for start, end in spans for at in range(start, end)
-    }
-    assert all(first[1] < second[0] for first, second in zip(covered, covered[1:], strict=False))
+    assert {at for span in covered for at in range(*span)} == {at for span in spans for at in range(*span)}
+    assert all(first[1] < second[0] for first, second in pairwise(covered))
 
 
 def test_the_calendar_of_a_series_is_kept_and_not_changed(store: CandleStore) -> None:
@@ -192,12 +191,8 @@ def test_the_calendar_of_a_series_is_kept_and_not_changed(store: CandleStore) ->
 
 
 def test_all_series_are_listed_in_order(store: CandleStore) -> None:
-    series = [
-        CandleSeries(venue, symbol, length)
-        for venue in ("binance", "kraken")
-        for symbol in ("A/B", "C/D")
-        for length in (D1, M1)
-    ]
+    named = product(("binance", "kraken"), ("A/B", "C/D"), (D1, M1))
+    series = [CandleSeries(venue, symbol, length) for venue, symbol, length in named]
     for each in reversed(series):
         store.merge(each, walk(2, timeframe=each.timeframe), now_ns=NOW_NS)
     assert store.series() == sorted(series)
@@ -249,7 +244,8 @@ from pathlib import Path
 from autohedge.market.candle_store import CandleStore, CandleSeries
 from autohedge.market.timeframes import Timeframe
 from tests.unit.market.candle_tables import MIDNIGHT_NS, walk
-store, series, step = CandleStore(Path(sys.argv[1])), CandleSeries("binance", "BTC/USDT", Timeframe.D1), Timeframe.D1.interval_ns
+store, series = CandleStore(Path(sys.argv[1])), CandleSeries("binance", "BTC/USDT", Timeframe.D1)
+step = Timeframe.D1.interval_ns
 table = walk(2_000, timeframe=Timeframe.D1)
 for row in range(0, 2_000, 10):
     span = (MIDNIGHT_NS + row * step, MIDNIGHT_NS + (row + 10) * step)

@@ -67,6 +67,38 @@ def test_a_value_that_is_no_text_is_refused(value: object) -> None:
         ExactGrid(Decimal("0.01"), "price")[value]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(("step", "text"), [("1000", "94500"), ("1000", "94500.0"), ("0.025", "1.08"), ("0.5", "0.25")])
+def test_a_number_between_two_steps_is_refused_however_few_places_it_has(step: str, text: str) -> None:
+    with pytest.raises(OffGrid, match=f"price is not a multiple of {step}"):
+        ExactGrid(Decimal(step), "price")[text]
+
+
+def test_zero_is_refused_where_it_must_be_positive() -> None:
+    grid = ExactGrid(Decimal("0.01"), "price", positive=True)
+    assert grid["0.01"] == 1
+    with pytest.raises(OffGrid, match="price is zero"):
+        grid["0.00"]
+
+
+@given(
+    step=st.sampled_from(STEPS),
+    rounded_places=st.sampled_from([0, 3, 8]),
+    text=st.from_regex(r"[0-9]{1,9}(\.[0-9]{1,12})?", fullmatch=True, alphabet="0123456789."),
+)
+def test_decimal_arithmetic_agrees_with_every_plain_number(step: str, rounded_places: int, text: str) -> None:
+    """Whole steps, or the step below where so few places may be rounded, or a refusal: as exact division says."""
+    grid = ExactGrid(Decimal(step), "number", rounded_places)
+    steps, rest = divmod(Decimal(text), Decimal(step))
+    places = -min(0, int(Decimal(text).normalize().as_tuple().exponent)) if rest else 0
+    step_places = -min(0, int(Decimal(step).normalize().as_tuple().exponent))
+    if rest and not (rounded_places and places <= max(rounded_places, step_places)):
+        with pytest.raises(OffGrid, match="not a multiple"):
+            grid[text]
+    else:
+        assert [grid[text], grid[text]] == [int(steps)] * 2
+        assert grid.rounded == (2 if rest else 0)
+
+
 def test_a_size_finer_than_a_lot_is_rounded_down_and_each_one_is_counted() -> None:
     grid = size_grid(instrument("binance", "BTC/USDT"))
     assert [grid["25.42618900"], grid["25.42618900"], grid["0.000009"], grid["25.42618"]] == [2542618, 2542618, 0, 2542618]
