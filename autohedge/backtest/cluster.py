@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -82,8 +84,8 @@ def _dask_client(cluster: Cluster) -> Iterator[Any]:
     """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
     distributed = required("distributed", "a dask cluster", "cluster")
     if cluster.address is None:
-        with (
-            distributed.LocalCluster(
+        with _deaf_to_ctrl_c():
+            here = distributed.LocalCluster(
                 n_workers=cluster.workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
@@ -92,9 +94,8 @@ def _dask_client(cluster: Cluster) -> Iterator[Any]:
                 memory_limit=0,  # no limit: dask would stop a worker in the middle of a trial
                 silence_logs=logging.ERROR,
                 env=ONE_THREAD,
-            ) as here,
-            distributed.Client(here, set_as_default=False) as client,
-        ):
+            )
+        with here, distributed.Client(here, set_as_default=False) as client:
             yield client
         return
     try:
@@ -107,6 +108,19 @@ def _dask_client(cluster: Cluster) -> Iterator[Any]:
         if not client.scheduler_info()["workers"]:
             raise ConfigError(f"the dask scheduler at {cluster.address} has no workers; start some, or use local:N")
         yield client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """So are all processes that start inside: it is for their parent, which ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -314,7 +314,7 @@ def measured_volatility(s: Any, t: Tables, second: int) -> float:
 def equity(s: Any, c: LoopNumbers) -> int:
     """Base at the mid plus quote, in quote atoms."""
     size = c.maker.size
-    return int(s.quote + base_value_atoms(s.base, s.mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot))
+    return int(s.quote_atoms + base_value_atoms(s.base_atoms, s.mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot))
 
 
 def update_drawdown(s: Any, equity_atoms: int) -> None:
@@ -345,7 +345,7 @@ def sample(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
     log, i = t.sample_log, s.n_samples
     log[i, 0] = ts_ns
     log[i, 1] = equity(s, c)
-    log[i, 2] = s.base
+    log[i, 2] = s.base_atoms
     log[i, 3] = s.mid_half
     s.n_samples = i + 1
 
@@ -401,9 +401,9 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
         ask_cancels(s, t, now_ns, cancels)
         send_cancels(s, t, c, now_ns, cancels)
         note_states(s, t, now_ns, reason, reason)
-        note_quotes(s, t, now_ns, 0, 0)
+        note_quotes(s, t.quote_log, now_ns, 0, 0)
         return
-    ratio = ratio_at(c.maker.size, s.base, (s.best_bid + s.best_ask) / 2.0)
+    ratio = ratio_at(c.maker.size, s.base_atoms, (s.best_bid + s.best_ask) / 2.0)
     blocked = blocked_reason(ratio, s.loss_hit != 0, c.limits.max_inventory_imbalance)
     score = 0.0
     if c.maker.sizes_by_confidence:
@@ -414,14 +414,14 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
         s.best_ask,
         volatility_at(s, t, now_ns),
         score,
-        s.base,
-        s.quote,
+        s.base_atoms,
+        s.quote_atoms,
         spread,
         bias,
         size,
         risk,
-        raising_side(s.base, c.maker.size.neutral_base_atoms) if blocked else 0,
-        c.limits.max_requests_per_min - requests_last_min(s, t, now_ns),
+        raising_side(s.base_atoms, c.maker.size.neutral_base_atoms) if blocked else 0,
+        c.limits.max_requests_per_min - requests_last_min(s, t.requests, now_ns),
         s.buy_paused_ns,
         s.sell_paused_ns,
         s.buy_denied_ns,
@@ -461,9 +461,9 @@ def carry_out(s: Any, t: Tables, c: LoopNumbers, now_ns: int, made: Outcome, rat
         send_cancels(s, t, c, now_ns, made.cancels)
         for i in range(s.working):
             if t.orders[NUMBER, i] >= first_number:
-                send(s, t, c, now_ns, t.orders[NUMBER, i], 0, NONE)
+                send(s, t.commands, c.latency_ns, now_ns, t.orders[NUMBER, i], 0, NONE)
     note_states(s, t, now_ns, buy_told, sell_told)
-    note_quotes(s, t, now_ns, made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0)
+    note_quotes(s, t.quote_log, now_ns, made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0)
 
 
 def ask_cancels(s: Any, t: Tables, now_ns: int, cancels: int) -> None:
@@ -471,14 +471,14 @@ def ask_cancels(s: Any, t: Tables, now_ns: int, cancels: int) -> None:
     for i in range(cancels):
         row = t.decision[CANCEL_ROW, i]
         t.orders[CANCELLING, row] = 1
-        note_request(s, t, now_ns)
-        log_event(s, t, now_ns, t.orders[NUMBER, row], CANCELLING_, t.decision[CANCEL_REASON, i])
+        note_request(s, t.requests, now_ns)
+        log_event(s, t.event_log, now_ns, t.orders[NUMBER, row], CANCELLING_, t.decision[CANCEL_REASON, i])
 
 
 def send_cancels(s: Any, t: Tables, c: LoopNumbers, now_ns: int, cancels: int) -> None:
     """Send the cancels that were recorded."""
     for i in range(cancels):
-        send(s, t, c, now_ns, t.orders[NUMBER, t.decision[CANCEL_ROW, i]], 1, t.decision[CANCEL_REASON, i])
+        send(s, t.commands, c.latency_ns, now_ns, t.orders[NUMBER, t.decision[CANCEL_ROW, i]], 1, t.decision[CANCEL_REASON, i])
 
 
 def place(s: Any, t: Tables, c: LoopNumbers, now_ns: int, i: int, rebalances: int, ratio: float) -> int:
@@ -492,10 +492,10 @@ def place(s: Any, t: Tables, c: LoopNumbers, now_ns: int, i: int, rebalances: in
         lots,
         s.best_bid,
         s.best_ask,
-        s.base,
-        s.quote,
+        s.base_atoms,
+        s.quote_atoms,
         ratio,
-        requests_last_min(s, t, now_ns),
+        requests_last_min(s, t.requests, now_ns),
         False,
         s.loss_hit != 0,
     )
@@ -518,8 +518,8 @@ def place(s: Any, t: Tables, c: LoopNumbers, now_ns: int, i: int, rebalances: in
         s.denied += 1
         return denied
     s.placed += 1
-    add_working(s, t, now_ns, number, side, price, lots, level, s.mandate)
-    note_request(s, t, now_ns)
+    add_working(s, t.orders, now_ns, number, side, price, lots, level, s.mandate)
+    note_request(s, t.requests, now_ns)
     return NONE
 
 
@@ -531,27 +531,27 @@ def note_states(s: Any, t: Tables, now_ns: int, buy: int, sell: int) -> None:
         t.withheld[sell] += 1
     if buy != s.buy_state:
         s.buy_state = buy
-        log_state(s, t, now_ns, 1, buy)
+        log_state(s, t.quote_state_log, now_ns, 1, buy)
     if sell != s.sell_state:
         s.sell_state = sell
-        log_state(s, t, now_ns, -1, sell)
+        log_state(s, t.quote_state_log, now_ns, -1, sell)
 
 
-def log_state(s: Any, t: Tables, now_ns: int, side: int, reason: int) -> None:
+def log_state(s: Any, log: Any, now_ns: int, side: int, reason: int) -> None:
     """A side begins or stops being quoted."""
-    log, i = t.quote_state_log, s.n_quote_states
+    i = s.n_quote_states
     log[i, 0] = now_ns
     log[i, 1] = side
     log[i, 2] = reason
     s.n_quote_states = i + 1
 
 
-def note_quotes(s: Any, t: Tables, now_ns: int, bid: int, ask: int) -> None:
+def note_quotes(s: Any, log: Any, now_ns: int, bid: int, ask: int) -> None:
     """What is wanted on the best level of each side, when that changes."""
     if bid != s.quoted_bid or ask != s.quoted_ask:
         s.quoted_bid = bid
         s.quoted_ask = ask
-        log, i = t.quote_log, s.n_quotes
+        i = s.n_quotes
         log[i, 0] = now_ns
         log[i, 1] = bid
         log[i, 2] = ask

@@ -53,14 +53,13 @@ from autohedge.simulation import matching
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 APART = (
-    l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.place,
-    l2_kernel.ask_cancels, l2_kernel.send_cancels, l2_kernel.log_state, l2_kernel.note_quotes, l2_kernel.update_daily_loss,
-    l2_orders.log_event, l2_orders.add_working, l2_orders.remove_working, l2_orders.note_resting, l2_orders.send,
-    l2_orders.note_request, l2_orders.arrivals, l2_orders.cancel_at_venue, l2_orders.place_at_venue, l2_orders.book_fill,
-    l2_orders.fill_maker, l2_orders.rest, l2_orders.on_trade, l2_orders.crossed, l2_orders.take, l2_orders.cost_of_taking,
-    l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed, l2_book.clear_depth, l2_book.clear_book,
+    l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.log_state,
+    l2_kernel.note_quotes, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
+    l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
+    l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
+    l2_book.clear_depth, l2_book.clear_book,
 )  # fmt: skip
-"""What happens rarely: not at every message and not at every look at the quotes."""
+"""What happens rarely, or is called from many places with few arguments."""
 NO_MANDATE = -1
 NOT_YET = -1
 _STATE_TYPE = np.dtype(STATE, align=True)
@@ -96,28 +95,30 @@ class CompiledLane:
         self.opening_atoms = (base_atoms, quote_atoms)
         self._envelope = envelope
         self._desk_latency_ns = desk_latency_ns
-        self.numbers = LoopNumbers(
-            maker=engine.numbers,
-            limits=limit_numbers(limits, instrument),
-            fees_in_received=int(config.fee_asset is FeeAsset.RECEIVED),
-            latency_ns=int(config.latency_ms * NS_PER_MS),
-            requote_ns=int(config.min_requote_ms * NS_PER_MS),
-            fill_pause_ns=engine.fill_pause_ns,
-            denial_pause_ns=PAUSE_AFTER_DENIAL_NS,
-            conservative_spread=envelope.conservative_spread_multiplier,
-            conservative_size=envelope.conservative_size_multiplier,
-            medium_risk_score=RISK_SCORE[mandates.RiskLevel.MEDIUM],
-            depth_scale=depth_scale(instrument, config.depth_reference_quote),
-            report_lag_ns=matching.REPORT_LAG_NS,
-            sample_ns=sample_ns,
-            behind_all=int(behind_all),
-            base_tick=market.base_tick,
-            window_ticks=market.window_ticks,
+        self.numbers = _within_64_bits(
+            LoopNumbers(
+                maker=engine.numbers,
+                limits=limit_numbers(limits, instrument),
+                fees_in_received=int(config.fee_asset is FeeAsset.RECEIVED),
+                latency_ns=int(config.latency_ms * NS_PER_MS),
+                requote_ns=int(config.min_requote_ms * NS_PER_MS),
+                fill_pause_ns=engine.fill_pause_ns,
+                denial_pause_ns=PAUSE_AFTER_DENIAL_NS,
+                conservative_spread=envelope.conservative_spread_multiplier,
+                conservative_size=envelope.conservative_size_multiplier,
+                medium_risk_score=RISK_SCORE[mandates.RiskLevel.MEDIUM],
+                depth_scale=depth_scale(instrument, config.depth_reference_quote),
+                report_lag_ns=matching.REPORT_LAG_NS,
+                sample_ns=sample_ns,
+                behind_all=int(behind_all),
+                base_tick=market.base_tick,
+                window_ticks=market.window_ticks,
+            )
         )
         _refuse_overflow(self.numbers, market, base_atoms, quote_atoms)
         self._tables = _new_tables(self.numbers, market.window_ticks, limits.max_requests_per_min, config.levels)
         state = self.state
-        state.base, state.quote = base_atoms, quote_atoms
+        state.base_atoms, state.quote_atoms = base_atoms, quote_atoms
         state.mandate = NO_MANDATE
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS
@@ -300,13 +301,18 @@ def _wider(table: Any) -> Any:
     return np.concatenate((table, np.zeros_like(table)), axis=1)
 
 
+def _within_64_bits(numbers: Any) -> Any:
+    """The numbers with limits that nothing can reach brought down to 2^62; what could reach that is refused elsewhere."""
+    return type(numbers)(*(_within_64_bits(each) if isinstance(each, tuple) else min(each, _SAFE) for each in numbers))
+
+
 def _refuse_overflow(numbers: LoopNumbers, market: PreparedMarket, base_atoms: int, quote_atoms: int) -> None:
     """`ConfigError` when an amount of this run could outgrow 64 bits, in which compiled arithmetic would wrap around."""
     size = numbers.maker.size
     highest = market.base_tick + market.window_ticks
     fee = max(abs(size.maker_fee_numerator), abs(size.taker_fee_numerator), 4)
     lots = base_atoms // size.base_atoms_per_lot + 1
-    worth = quote_atoms + lots * highest * size.quote_atoms_per_tick_lot
+    worth = max(quote_atoms + lots * highest * size.quote_atoms_per_tick_lot, size.order_value_atoms, size.cap_atoms)
     displayed = int(market.table.size_lots.max(initial=0)) * highest * 2
     if 16 * worth * fee >= _SAFE or displayed >= _SAFE or base_atoms >= _SAFE:
         raise ConfigError(

@@ -133,7 +133,7 @@ STATE: Final = [
     ("grid_bid", "i8"), ("grid_ask", "i8"), ("next_grid_ns", "i8"), ("mids", "i8"), ("samples_on_grid", "i8"),
     ("volatility_second", "i8"), ("volatility", "f8"), ("next_sample_ns", "i8"),
     # balances
-    ("base", "i8"), ("quote", "i8"), ("reserved_base", "i8"), ("reserved_quote", "i8"),
+    ("base_atoms", "i8"), ("quote_atoms", "i8"), ("reserved_base", "i8"), ("reserved_quote", "i8"),
     ("volume", "i8"), ("fees_quote", "i8"), ("fees_base", "i8"),
     # orders
     ("working", "i8"), ("resting", "i8"), ("queued", "i8"), ("own_bid", "i8"), ("own_ask", "i8"), ("next_number", "i8"),

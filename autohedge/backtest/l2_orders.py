@@ -57,9 +57,9 @@ from autohedge.simulation.matching import advance_queue, age_unreported, cap_que
 # --- the order desk -------------------------------------------------------------------------------------------------------
 
 
-def log_event(s: Any, t: Tables, ts_ns: int, number: int, event: int, reason: int) -> None:
+def log_event(s: Any, log: Any, ts_ns: int, number: int, event: int, reason: int) -> None:
     """One line in the life of an order."""
-    log, i = t.event_log, s.n_events
+    i = s.n_events
     log[i, 0] = ts_ns
     log[i, 1] = number
     log[i, 2] = event
@@ -67,9 +67,9 @@ def log_event(s: Any, t: Tables, ts_ns: int, number: int, event: int, reason: in
     s.n_events = i + 1
 
 
-def add_working(s: Any, t: Tables, ts_ns: int, number: int, side: int, price: int, lots: int, level: int, mandate: int) -> None:
+def add_working(s: Any, orders: Any, ts_ns: int, number: int, side: int, price: int, lots: int, level: int, mandate: int) -> None:
     """An order that may fill from now on, as the last row."""
-    orders, row = t.orders, s.working
+    row = s.working
     for field in range(WORKING_ROWS):
         orders[field, row] = 0
     orders[SIDE, row] = side
@@ -83,21 +83,19 @@ def add_working(s: Any, t: Tables, ts_ns: int, number: int, side: int, price: in
     s.working = row + 1
 
 
-def remove_working(s: Any, t: Tables, row: int) -> None:
+def remove_working(s: Any, orders: Any, row: int) -> None:
     """An order that cannot fill any more; the rows behind it move up."""
-    orders = t.orders
     was_resting = orders[RESTING, row] != 0
     for i in range(row, s.working - 1):
         for field in range(WORKING_ROWS):
             orders[field, i] = orders[field, i + 1]
     s.working -= 1
     if was_resting:
-        note_resting(s, t)
+        note_resting(s, orders)
 
 
-def note_resting(s: Any, t: Tables) -> None:
+def note_resting(s: Any, orders: Any) -> None:
     """What of ours rests: how many, how many behind a queue, and the best prices."""
-    orders = t.orders
     s.resting = 0
     s.queued = 0
     s.own_bid = 0
@@ -114,11 +112,10 @@ def note_resting(s: Any, t: Tables) -> None:
                 s.own_ask = price
 
 
-def send(s: Any, t: Tables, c: LoopNumbers, now_ns: int, number: int, is_cancel: int, reason: int) -> None:
+def send(s: Any, commands: Any, latency_ns: int, now_ns: int, number: int, is_cancel: int, reason: int) -> None:
     """A command leaves; it arrives after the latency, never before one that was sent earlier."""
-    commands = t.commands
     at = s.commands_tail % commands.shape[1]
-    arrival_ns = now_ns + c.latency_ns
+    arrival_ns = now_ns + latency_ns
     commands[ARRIVAL, at] = arrival_ns
     commands[IS_CANCEL, at] = is_cancel
     commands[FOR_NUMBER, at] = number
@@ -128,20 +125,20 @@ def send(s: Any, t: Tables, c: LoopNumbers, now_ns: int, number: int, is_cancel:
     s.commands_tail += 1
 
 
-def requests_last_min(s: Any, t: Tables, now_ns: int) -> int:
+def requests_last_min(s: Any, requests: Any, now_ns: int) -> int:
     """Requests sent to the venue in the 60 s up to `now_ns`."""
-    room = t.requests.shape[0]
-    while s.requests_head < s.requests_tail and t.requests[s.requests_head % room] <= now_ns - 60_000_000_000:
+    room = requests.shape[0]
+    while s.requests_head < s.requests_tail and requests[s.requests_head % room] <= now_ns - 60_000_000_000:
         s.requests_head += 1
     return int(s.requests_tail - s.requests_head)
 
 
-def note_request(s: Any, t: Tables, now_ns: int) -> None:
+def note_request(s: Any, requests: Any, now_ns: int) -> None:
     """One request more; of a full window the oldest is forgotten, which cannot be told from the limit being reached."""
-    room = t.requests.shape[0]
+    room = requests.shape[0]
     if s.requests_tail - s.requests_head == room:
         s.requests_head += 1
-    t.requests[s.requests_tail % room] = now_ns
+    requests[s.requests_tail % room] = now_ns
     s.requests_tail += 1
 
 
@@ -177,13 +174,13 @@ def cancel_at_venue(s: Any, t: Tables, c: LoopNumbers, row: int, number: int, re
     """Take an order out of the market, or say that it is not there."""
     orders = t.orders
     if row < 0 or orders[RESTING, row] == 0:
-        log_event(s, t, s.venue_now_ns, number, CANCEL_REJECTED, NOT_OPEN)
+        log_event(s, t.event_log, s.venue_now_ns, number, CANCEL_REJECTED, NOT_OPEN)
         return
     done = orders[RESTED, row] - orders[REMAINING, row]
     free(s, orders[SIDE, row], reserve_atoms(c, orders[SIDE, row], orders[PRICE, row], orders[RESTED, row], done))
     s.cancelled += 1
-    log_event(s, t, s.venue_now_ns, number, CANCELLED, reason)
-    remove_working(s, t, row)
+    log_event(s, t.event_log, s.venue_now_ns, number, CANCELLED, reason)
+    remove_working(s, t.orders, row)
 
 
 def place_at_venue(s: Any, t: Tables, c: LoopNumbers, row: int, number: int) -> None:
@@ -195,10 +192,10 @@ def place_at_venue(s: Any, t: Tables, c: LoopNumbers, row: int, number: int) -> 
         refusal = refusal_by_account(s, t, c, side, price, lots)
     if refusal != NONE:
         s.rejected += 1
-        log_event(s, t, s.venue_now_ns, number, REJECTED, refusal)
-        remove_working(s, t, row)
+        log_event(s, t.event_log, s.venue_now_ns, number, REJECTED, refusal)
+        remove_working(s, t.orders, row)
         return
-    log_event(s, t, s.venue_now_ns, number, ACCEPTED, NONE)
+    log_event(s, t.event_log, s.venue_now_ns, number, ACCEPTED, NONE)
     if price == 0:
         take_at_market(s, t, c, row, number)
         return
@@ -233,10 +230,10 @@ def refusal_by_account(s: Any, t: Tables, c: LoopNumbers, side: int, price: int,
             return SELF_TRADE
     if side < 0:
         need = lots * c.maker.size.base_atoms_per_lot
-        return INSUFFICIENT_BALANCE if need > s.base - s.reserved_base else NONE
+        return INSUFFICIENT_BALANCE if need > s.base_atoms - s.reserved_base else NONE
     if price > 0:
         cost = reserve_atoms(c, side, price, lots, 0)
-    return INSUFFICIENT_BALANCE if cost > s.quote - s.reserved_quote else NONE
+    return INSUFFICIENT_BALANCE if cost > s.quote_atoms - s.reserved_quote else NONE
 
 
 # --- money ------------------------------------------------------------------------------------------------------------------
@@ -286,15 +283,15 @@ def book_fill(s: Any, t: Tables, c: LoopNumbers, row: int, price: int, lots: int
     size = c.maker.size
     notional = price * lots * size.quote_atoms_per_tick_lot
     in_base = 1 if side > 0 and c.fees_in_received else 0
-    s.base += side * lots * size.base_atoms_per_lot
-    s.quote -= side * notional
+    s.base_atoms += side * lots * size.base_atoms_per_lot
+    s.quote_atoms -= side * notional
     if in_base:
-        s.base -= fee
+        s.base_atoms -= fee
         s.fees_base += fee
     else:
-        s.quote -= fee
+        s.quote_atoms -= fee
         s.fees_quote += fee
-    if s.base < s.reserved_base or s.quote < s.reserved_quote or s.reserved_base < 0 or s.reserved_quote < 0:
+    if s.base_atoms < s.reserved_base or s.quote_atoms < s.reserved_quote or s.reserved_base < 0 or s.reserved_quote < 0:
         s.broken = 1
     s.volume += notional
     s.fills += 1
@@ -314,14 +311,14 @@ def book_fill(s: Any, t: Tables, c: LoopNumbers, row: int, price: int, lots: int
     log[i, 5] = fee
     log[i, 6] = is_maker
     log[i, 7] = in_base
-    log[i, 8] = s.base
-    log[i, 9] = s.quote
+    log[i, 8] = s.base_atoms
+    log[i, 9] = s.quote_atoms
     log[i, 10] = s.mid_half
     log[i, 11] = 2 * s.last_trade if s.last_trade > 0 else s.mid_half
     s.n_fills = i + 1
     whole = orders[REMAINING, row] == 0
     # an order that is being cancelled and fills in part is told as such, like any other
-    log_event(s, t, s.venue_now_ns, orders[NUMBER, row], FILLED_ if whole else PARTIALLY_FILLED, NONE)
+    log_event(s, t.event_log, s.venue_now_ns, orders[NUMBER, row], FILLED_ if whole else PARTIALLY_FILLED, NONE)
 
 
 def fill_maker(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> None:
@@ -334,7 +331,7 @@ def fill_maker(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> None:
     fee = maker_fee(c, side, price, done + lots) - maker_fee(c, side, price, done)
     book_fill(s, t, c, row, price, lots, fee, 1)
     if orders[REMAINING, row] == 0:
-        remove_working(s, t, row)
+        remove_working(s, t.orders, row)
 
 
 # --- resting and matching ---------------------------------------------------------------------------------------------------
@@ -357,7 +354,7 @@ def rest(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> None:
             orders[UNREPORTED, row] = orders[UNREPORTED, earlier]
             orders[UNREPORTED_BEFORE, row] = orders[UNREPORTED_BEFORE, earlier]
     orders[RESTING, row] = 1
-    note_resting(s, t)
+    note_resting(s, t.orders)
 
 
 def age(s: Any, t: Tables, c: LoopNumbers, row: int) -> None:
@@ -414,7 +411,7 @@ def on_trade(s: Any, t: Tables, c: LoopNumbers, side: int, price: int, lots: int
             fill_maker(s, t, c, row, got)
             if whole:
                 row -= 1
-    note_resting(s, t)
+    note_resting(s, t.orders)
 
 
 def meet_trade(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> int:
@@ -457,7 +454,7 @@ def see_shown(s: Any, t: Tables, c: LoopNumbers) -> None:
                 orders[AHEAD, i], orders[UNREPORTED, i] = cap_queue(orders[AHEAD, i], orders[UNREPORTED, i], shown)
                 changed = changed or orders[AHEAD, i] == 0
     if changed:
-        note_resting(s, t)
+        note_resting(s, t.orders)
 
 
 def crossed(s: Any, t: Tables, c: LoopNumbers, side: int) -> None:
@@ -554,8 +551,8 @@ def take_at_market(s: Any, t: Tables, c: LoopNumbers, row: int, number: int) -> 
             book_fill(s, t, c, row, price, here, fee, 0)
     if orders[REMAINING, row] > 0:
         s.cancelled += 1
-        log_event(s, t, s.venue_now_ns, number, CANCELLED, INSUFFICIENT_DEPTH)
-    remove_working(s, t, row)
+        log_event(s, t.event_log, s.venue_now_ns, number, CANCELLED, INSUFFICIENT_DEPTH)
+    remove_working(s, t.orders, row)
 
 
 def note_taken(s: Any, t: Tables, c: LoopNumbers, side: int, price: int, lots: int) -> None:

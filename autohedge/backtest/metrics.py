@@ -178,7 +178,7 @@ def _total_return(result: BacktestResult, why: Reasons) -> float | None:
 def _annual_return(result: BacktestResult, why: Reasons) -> float | None:
     name, span_s = "returns.annual_frac", (result.end_ns - result.start_ns) / NS_PER_S
     if span_s < ANNUAL_FROM_S:
-        return why.none(name, f"the run lasts {span_s / 86_400:.3g} days; a year is not told from less than 7")
+        return why.none(name, f"a year is not told from less than 7 days, and the run lasts {span_s / 86_400:.3g}")
     if result.initial_equity <= 0 or result.final_equity <= 0:
         return why.none(name, "the initial or the final equity is not positive")
     try:

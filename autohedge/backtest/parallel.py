@@ -238,7 +238,7 @@ def _scratch(beside: Path | None) -> Iterator[Path]:
     for left in beside.glob(f"{_SCRATCH}*") if beside is not None else ():
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=_SCRATCH, dir=beside) as name:
-        yield Path(name)
+        yield Path(name).resolve()  # workers that live on may stand in another folder
 
 
 def _shared(objective: object, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """One result as one HTML file with figures and pictures, and several results over each other.
 
 The file needs nothing but a browser: no server, no network (see `autohedge.backtest.sheet_page`). Its size is bounded whatever
-the run: about 5 MB, nearly all of it plotly.
+the run: 5 to 6 MB, nearly all of it plotly.
 """
 
 from __future__ import annotations

@@ -112,10 +112,10 @@ def _about_the_orders(found: Calibration) -> str:
         return "no market orders."
     return (
         f"{found.trades:,} trades were {found.market_orders:,} market orders. {found.outside_trades / found.trades:.0%} of the "
-        "trades printed outside the best prices received last: deeper levels of one order, and best prices that came before the "
-        "trades that moved them. An order's depth is taken from the book whose best price was its first print. For "
-        f"{found.late_orders:,} orders that book had been replaced already; for {found.unplaced_orders:,} it was not found (left "
-        "out)."
+        "trades printed outside the best prices received last: deeper levels of one order, and best prices that came before "
+        "the trades that moved them. An order's depth is taken from the book whose best price was its first print. For "
+        f"{found.late_orders:,} orders that book had been replaced already; for {found.unplaced_orders:,} it was not found "
+        "(left out)."
     )
 
 

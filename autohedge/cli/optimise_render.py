@@ -50,7 +50,7 @@ class SearchProgress:
     def update(self, progress: Progress) -> None:
         """Show where the search stands."""
         found = f", {progress.found:,} were there" if progress.found else ""
-        best = "" if progress.best_score is None else f", best {_figure(progress.best_score)}"
+        best = "" if progress.best_score is None else f", best {_figure(progress.best_score).plain}"
         self._bars.update(self._task, completed=progress.done, total=progress.total, description=f"trials{found}{best}")
 
 
@@ -93,7 +93,7 @@ def print_walk_forward(about: dict[str, str], result: WalkForwardResult) -> None
         console.print(Text(sentence))
 
 
-def _fold_cells(each: FoldResult, params: Sequence[str]) -> list[str]:
+def _fold_cells(each: FoldResult, params: Sequence[str]) -> list[str | Text]:
     cscv = each.overfitting.cscv
     return [
         clock_text(each.fold.train.start_ns),
@@ -121,12 +121,12 @@ def _print_reasons(console: Console, reasons: list[str]) -> None:
         console.print(Text(f"and {len(common) - SHOWN_REASONS:,} other reasons: --json"))
 
 
-def _values(trial: Trial, names: Sequence[str]) -> list[str]:
+def _values(trial: Trial, names: Sequence[str]) -> list[Text]:
     return [_figure(trial.params.get(name)) for name in names]
 
 
-def _figure(value: float | str | None) -> str:
-    """A number with the digits that count; a dash where there is none."""
+def _figure(value: float | str | None) -> Text:
+    """A number with the digits that count; a dash where there is none. Text is shown as it is, never as markup."""
     if value is None:
-        return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return Text("-")
+    return Text(f"{value:.6g}" if isinstance(value, float) else str(value))

@@ -41,7 +41,7 @@ class ExactGrid(dict[str, int]):
         exponent = decimal_exponent(step)
         self._rounded_places = max(exponent, rounded_places) if rounded_places else -1
         # by the number of decimal places of a text: what makes its digits whole units, and how many of these are a step
-        self._scale = [
+        self._scale: list[tuple[int, int]] = [
             (10 ** max(0, exponent - places), int(step.scaleb(max(exponent, places)))) for places in range(_MAX_CHARS)
         ]
 

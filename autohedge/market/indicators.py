@@ -1,8 +1,9 @@
 """Technical indicators as of a time, by TA-Lib (extra `indicators`): the library of the field does the arithmetic.
 
 No look-ahead: an indicator at a candle is made of that candle and those before it, and `indicators_at` uses only candles that
-had closed. Warm-up and what is 0 ÷ 0 (the RSI of a market that never moved) are None (null in a table), never 0. Candles with a value that is missing, NaN, infinite or not positive are
-refused, because one NaN makes TA-Lib's averages NaN for ever after; so are candles out of order.
+had closed. Warm-up, and what is 0 ÷ 0 (the RSI of a market that never moved), is None (null in a table), never 0. Candles with
+a value that is missing, NaN, infinite or not positive are refused, because one NaN makes TA-Lib's averages NaN for ever after;
+so are candles out of order.
 
 EMA, MACD, RSI, ATR, ADX and OBV remember everything since the first candle: from another beginning they differ by what is left
 of it, for an EMA of n a share of (1 − 2/(n+1))^k after k candles. OBV is meaningful only in its changes.

@@ -78,7 +78,9 @@ class KrakenParser:
         return Skip.NOTE
 
     def _book(self, ts_init_ns: int, message: dict[str, Any]) -> Sequence[MarketEvent] | Skip:
-        [data] = message["data"]  # the venue sends one book in a message
+        if type(message["data"]) is not list or len(message["data"]) != 1:
+            raise CorruptLine("not one book in a message")
+        data = message["data"][0]
         if data["symbol"] != self._symbol:
             return Skip.FOREIGN
         changes = {side: [self._level(row) for row in data[side]] for side in _SIDES}

@@ -103,6 +103,8 @@ def symbol_of(path: Path) -> str | None:
     named = recorded_instrument(path)
     if named is not None:
         return named.symbol
+    if session_files(path):
+        return None
     codes: set[str] = set()
     for file in _all_files(path):
         codes |= _codes_in(file) or {part for part in _name_parts(file) if symbol_of_code(part)}

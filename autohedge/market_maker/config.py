@@ -126,7 +126,9 @@ class MarketMakingConfig(BaseModel):
         description="From our decision to the venue, in ms. Zero would be look-ahead and is refused.",
     )
 
-    min_requote_ms: Real = Field(default=100, ge=1, le=3_600_000, description="Quotes are reconsidered at most this often.")
+    min_requote_ms: Real = Field(
+        default=100, ge=0, le=3_600_000, description="Quotes are reconsidered at most this often; 0 at every message."
+    )
     refresh_tolerance_bps: Real = Field(
         default=3.0, ge=0, le=1_000, description="Moves below it leave an order alone, except right at the touch."
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import floor, sqrt
+from itertools import chain, pairwise
+from math import sqrt
 from typing import NamedTuple
 
 from autohedge.errors import MarketDataError
 
 LEAST_CHANGES = 30
 """Changes of the mid below which σ is refused."""
+SPELLS = 20
 
 Z_95 = 1.959963984540054
 _Z_99 = 2.5758293035489004
@@ -71,9 +72,8 @@ def estimate_volatility(stretches: Sequence[Sequence[int]], grid_s: float) -> Vo
     """σ from mids in half ticks, `grid_s` apart; each stretch is unbroken. σ² is the mean square of the changes ÷ grid.
 
     The drift is not taken out: over seconds it is nothing beside σ. Interval: χ² with as many degrees of freedom as the fourth
-    moment of the changes and the clustering of their squares leave (Newey and West 1987, Bartlett weights). Coarser grids:
-    variance ratios with the errors of Lo and MacKinlay (1988) that allow for changing volatility. Raises `CalibrationRefused`:
-    too_short, mid_never_moved.
+    moment of the changes and the clustering of their squares leave. Coarser grids: variance ratios with the errors of Lo and
+    MacKinlay (1988) that allow for changing volatility. Raises `CalibrationRefused`: too_short, mid_never_moved.
     """
     moves = [[(after - before) / 2.0 for before, after in pairwise(mids)] for mids in stretches]
     squares = [[move * move for move in each] for each in moves]
@@ -86,7 +86,7 @@ def estimate_volatility(stretches: Sequence[Sequence[int]], grid_s: float) -> Vo
     mean = total / changes
     sigma = sqrt(mean / grid_s)
     fourth = _lagged(squares, 0) / changes
-    effective = _effective_changes(squares, mean, changes)
+    effective = _effective_changes(squares, mean)
     low, high = (sqrt(effective / _chi_square(effective, z)) for z in (Z_95, -Z_95))
     coarser = _coarser_grids(moves, squares, total, changes, grid_s)
     return VolatilityEstimate(
@@ -115,14 +115,19 @@ def _doubts(sigma: float, grid_s: float, changes: int, effective: float, coarser
     return doubts
 
 
-def _effective_changes(squares: Sequence[Sequence[float]], mean: float, changes: int) -> float:
-    """How many independent normal changes would know their variance as well as these do; not more than these tell alone."""
-    centred = [[square - mean for square in each] for each in squares]
-    alone = _lagged(centred, 0) / changes
-    lags = floor(4.0 * (changes / 100.0) ** (2.0 / 9.0))
-    clustered = alone + sum(2.0 * (1.0 - lag / (lags + 1)) * _lagged(centred, lag) / changes for lag in range(1, lags + 1))
-    most = max(clustered, alone)
-    return 2.0 * changes * mean * mean / most if most > 0.0 else float(changes)
+def _effective_changes(squares: Sequence[Sequence[float]], mean: float) -> float:
+    """How many independent normal changes would know their variance as well as these do.
+
+    The variance of the mean square is taken from the squares as if they were independent, or from the means of twenty equal
+    spells (batch means), which cluster when the squares do; whichever is larger.
+    """
+    series = list(chain.from_iterable(squares))
+    alone = sum((square - mean) ** 2 for square in series) / len(series)
+    size = len(series) // SPELLS
+    spells = [sum(series[at * size : (at + 1) * size]) / size for at in range(SPELLS)]
+    together = size * sum((spell - mean) ** 2 for spell in spells) / (SPELLS - 1)
+    most = max(alone, together)
+    return 2.0 * len(series) * mean * mean / most if most > 0.0 else float(len(series))
 
 
 def _lagged(series: Sequence[Sequence[float]], lag: int) -> float:

@@ -1,4 +1,4 @@
-"""Measures of luck: published numbers, a plain computation beside the fast one, and simulated strategies with and without merit."""
+"""Measures of luck: published numbers, a plain computation beside the fast one, and strategies with and without merit."""
 
 from __future__ import annotations
 

@@ -57,6 +57,13 @@ def test_a_second_search_has_its_own_objective(tmp_path: Path) -> None:
     assert first.rows[0].trial.score == 40.0 and second.rows[0].trial.score == 99.0 + 40.0
 
 
+def test_workers_find_the_objective_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They live on from an earlier search; the study's folder is named relative to where this process is now."""
+    optimise(Faulty({}), SPACE, n_jobs=2)
+    monkeypatch.chdir(tmp_path)
+    assert optimise(Faulty({}), SPACE, study_dir=Path("study"), n_jobs=2).failed == 0
+
+
 def test_an_objective_that_only_this_process_knows_can_be_sent() -> None:
     """A class of a script or of a function, which nobody else can import."""
 
@@ -79,7 +86,7 @@ def test_an_objective_that_cannot_be_sent_is_refused_in_one_line() -> None:
         def __call__(self, params: dict[str, object]) -> TrialOutcome:
             return TrialOutcome(1.0)
 
-    with pytest.raises(ConfigError, match="cannot be sent to other processes.*search with one job"):
+    with pytest.raises(ConfigError, match=r"cannot be sent to other processes.*search with one job"):
         optimise(Locked(), SPACE, n_jobs=2)  # type: ignore[arg-type]
     assert optimise(Locked(), SPACE).failed == 0  # type: ignore[arg-type]
 

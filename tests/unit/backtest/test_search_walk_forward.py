@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_windows_follow_each_other_and_never_look_ahead(
     end = start + train + purge + folds * test + int(rest * test)
     found = WalkForward(train, test, purge, anchored).folds(start, end)
     assert len(found) == folds
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.test.end_ns == after.test.start_ns
     for number, fold in enumerate(found):
         assert fold.train.start_ns == (start if anchored else start + number * test)

@@ -207,6 +207,20 @@ def test_while_it_is_too_early_there_is_none_and_never_zero(count: int) -> None:
             assert math.isfinite(value)
 
 
+def test_a_market_that_does_not_move_is_not_oversold() -> None:
+    """0 ÷ 0 is no number; the library says 0, which a reader takes for a bargain."""
+    still = pl.int_range(pl.len()) < 40
+    prices = ("open", "high", "low", "close")
+    table = indicator_table(
+        in_floats(TABLE).with_columns(pl.when(still).then(100.0).otherwise(name).alias(name) for name in prices)
+    )
+    assert table["rsi"][:40].null_count() == table["stochastic_k"][:40].null_count() == 40
+    assert table["rsi"][40:].null_count() == 0
+    assert table["stochastic_k"][42:].null_count() == 0
+    assert (table["stochastic_k"][:42].null_count(), table["stochastic_d"][:44].null_count()) == (42, 44)
+    assert table["stochastic_d"][44:].null_count() == 0
+
+
 def test_without_a_closed_candle_all_is_none() -> None:
     nothing = Indicators(MIDNIGHT_NS, None, 0)
     assert indicators_at(TABLE, M1, MIDNIGHT_NS) == indicators_at(no_candles(), M1, MIDNIGHT_NS) == nothing

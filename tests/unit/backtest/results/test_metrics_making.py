@@ -15,6 +15,11 @@ from autohedge.backtest.definitions import DEFINITIONS, SECTIONS
 from autohedge.backtest.fill_split import mark_out, mark_outs_bps, price_at, price_step_s
 from autohedge.backtest.metrics import measure
 from autohedge.backtest.result import Mids
+from autohedge.domain.ids import ClientOrderId, TradeId
+from autohedge.domain.market_data import BUY, SELL
+from autohedge.domain.orders import Liquidity, OrderFilled
+from autohedge.market.instruments import simulated_instrument
+from autohedge.portfolio.attribution import Attribution
 
 cents = st.integers(9_000, 11_000).map(lambda value: f"{value / 100:.2f}")
 moments = st.integers(1, 20_000).map(lambda value: value / 100)
@@ -209,3 +214,50 @@ def test_every_figure_has_a_definition_and_every_definition_a_figure(make: Any) 
     names = set(measure(make.sample()).flat())
     assert names == set(DEFINITIONS)
     assert {name.partition(".")[0] for name in names} == set(SECTIONS)
+
+
+@given(market=markets())
+def test_the_split_is_that_of_the_report_of_a_live_session(make: Any, market: Any) -> None:
+    """Spread captured, adverse selection after 1 s and mark-outs equal those that the live engine keeps in exact integers."""
+    result = _result(make, ([(at, price) for at, price in market[0]], [(*row[:5], True) for row in market[1]]))
+    rules = simulated_instrument("BTC/USDT")
+    live = Attribution(rules)
+    prices, fills = result.mids, result.fills
+    events = [(int(ts), 0, row) for row, ts in enumerate(prices.ts_ns)] + [
+        (int(ts), 1, row) for row, ts in enumerate(fills.ts_ns)
+    ]
+    mid = 0
+    for ts, is_fill, row in sorted(events):
+        live.settle(ts - 1, mid)  # what is due at a change of the mid is marked at the new one, as in a backtest
+        if is_fill:
+            price, size = (Decimal(repr(float(column[row]))) for column in (fills.price, fills.size_base))
+            live.fill(_filled(ts, int(fills.side[row]), rules.ticks(price), rules.lots(size)), mid)
+        else:
+            mid = 2 * rules.ticks(Decimal(repr(float(prices.mid[row]))))
+    live.settle(result.end_ns, mid)
+    measured = {row.horizon_s: row for row in measure(result).mark_outs if row.group == "all"}
+    for horizon, outs in live.mark_outs.items():
+        if horizon in measured and outs.count:
+            assert measured[horizon].fills == outs.count
+            assert measured[horizon].weighted_bps == pytest.approx(outs.mean_bps, abs=1e-6)
+    live.close(mid)
+    split = measure(result).pnl
+    if split.horizon_s == 1:
+        assert split.spread_captured_quote == pytest.approx(rules.quote_amount(live.spread_half_atoms) / 2, abs=Decimal("1e-7"))
+        assert split.adverse_selection_quote == pytest.approx(
+            rules.quote_amount(live.adverse_half_atoms) / 2, abs=Decimal("1e-7")
+        )
+
+
+def _filled(ts_ns: int, side: int, ticks: int, lots: int) -> OrderFilled:
+    return OrderFilled(
+        ts_ns=ts_ns,
+        client_order_id=ClientOrderId("o"),
+        trade_id=TradeId("t"),
+        side=BUY if side > 0 else SELL,
+        price_ticks=ticks,
+        size_lots=lots,
+        liquidity=Liquidity.MAKER,
+        fee_asset="USDT",
+        fee_atoms=0,
+    )
