@@ -90,7 +90,7 @@ class BarBroker(SimulatedBroker):
         super().__init__(strategy, bars.instrument, assumptions, assumptions.market_rules(bars.instrument, bars.interval_ns))
         self._bars = bars
         self._is_opening = False
-        self._market_orders: list[SimulatedOrder] = []
+        self._takers: list[SimulatedOrder] = []
         # what is left of the share of the bar that was last looked at
         self._looked_at = -1
         self._volume_lots = 0
@@ -127,9 +127,10 @@ class BarBroker(SimulatedBroker):
         self._look()
         self._is_opening = True
         opened = self.mark_ticks
-        waiting, self._market_orders = self._market_orders, []
+        waiting, self._takers = self._takers, []
         for order in waiting:
-            if order.is_open:
+            # one that the market has left behind rests from now on
+            if order.is_open and _reaches(order, opened):
                 self._take(order, opened)
         for request in self.arrivals(self.now_ns + self._bars.interval_ns):
             self._arrive(request, opened)
@@ -159,7 +160,7 @@ class BarBroker(SimulatedBroker):
         if order is None or self.is_refused(order, price_ticks):
             return
         limit = price_ticks if order.price_ticks is None else order.price_ticks
-        is_taking = (limit - price_ticks) * order.side >= 0
+        is_taking = _reaches(order, price_ticks)
         own_ticks = self._best_own_ticks(opposite(order.side))
         if is_marketable(order.side, limit, own_ticks):
             own = self.instrument.price(own_ticks)
@@ -177,7 +178,7 @@ class BarBroker(SimulatedBroker):
                 self._take(order, price_ticks)
 
     def _take(self, order: SimulatedOrder, price_ticks: int) -> None:
-        """Fill what the bar's share allows, at this price and slippage; the rest of a market order goes on at the next open."""
+        """Fill what the bar's share allows, at this price and slippage; the rest goes on at the next open."""
         lots = min(order.remaining_lots, self._left_lots)
         if lots:
             price = self.taking_price(order, price_ticks, lots, self._volume_lots)
@@ -186,8 +187,8 @@ class BarBroker(SimulatedBroker):
                 return
             self._left_lots -= lots
             self.fill(order, lots, price, reference_ticks=price_ticks, mid_ticks=self._before_ticks(), is_maker=False)
-        if order.is_open and order.price_ticks is None:
-            self._market_orders.append(order)
+        if order.is_open:
+            self._takers.append(order)
 
     def _fill_resting(self) -> None:
         """Orders that the bar's range goes through, at their own prices: better ones first, then the earlier."""
@@ -221,3 +222,8 @@ class BarBroker(SimulatedBroker):
         """The newest price known before the one that now trades: the close before an open, the open before a close."""
         bars, event = self._bars, self.event
         return int(bars.close_ticks[event - 1] if self._is_opening and event else bars.open_ticks[event])
+
+
+def _reaches(order: SimulatedOrder, price_ticks: int) -> bool:
+    """Whether an order would trade at a price: a market order at any, a limit order at its own or a better one."""
+    return order.price_ticks is None or (order.price_ticks - price_ticks) * order.side >= 0

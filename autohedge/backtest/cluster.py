@@ -14,7 +14,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -71,18 +71,22 @@ def cluster_engine(cluster: Cluster, objective: Callable[..., TrialOutcome]) -> 
 def _dask(cluster: Cluster, objective: Callable[..., TrialOutcome]) -> Iterator[Engine]:
     """The objective scattered to every worker of a dask cluster, where it stays. joblib itself does the work of a cluster of
     one core, in this process."""
-    with _dask_client(cluster) as client:
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
-
-        backend = joblib_backend("dask", client=client, scatter=[objective])
-        yield Engine(backend, -1, attempt, objective, (KilledWorker, FutureCancelledError))
-
-
-@contextmanager
-def _dask_client(cluster: Cluster) -> Iterator[Any]:
-    """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
     distributed = required("distributed", "a dask cluster", "cluster")
+    callbacks = logging.getLogger("tornado.application")
+    with ExitStack() as stack:
+        stack.callback(callbacks.setLevel, callbacks.level)
+        client = _connected(distributed, cluster, stack)
+        backend = joblib_backend("dask", client=client, scatter=[objective])
+        died = (distributed.KilledWorker, distributed.client.FutureCancelledError)
+        try:
+            yield Engine(backend, -1, attempt, objective, died)
+        except BaseException:
+            callbacks.setLevel(logging.CRITICAL)  # what is cut off in the middle would tell of it at length
+            raise
+
+
+def _connected(distributed: ModuleType, cluster: Cluster, stack: ExitStack) -> Any:
+    """A client of the named scheduler, or of workers started here, which end with it and listen on loopback only."""
     if cluster.address is None:
         with _deaf_to_ctrl_c():
             here = distributed.LocalCluster(
@@ -95,19 +99,18 @@ def _dask_client(cluster: Cluster) -> Iterator[Any]:
                 silence_logs=logging.ERROR,
                 env=ONE_THREAD,
             )
-        with here, distributed.Client(here, set_as_default=False) as client:
-            yield client
-        return
+        stack.enter_context(here)
+        return stack.enter_context(distributed.Client(here, set_as_default=False))
     try:
         client = distributed.Client(cluster.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"no dask scheduler answers at {cluster.address} within {CONNECT_TIMEOUT_S} s; start one, or use local:N"
         ) from error
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise ConfigError(f"the dask scheduler at {cluster.address} has no workers; start some, or use local:N")
-        yield client
+    stack.enter_context(client)
+    if not client.scheduler_info()["workers"]:
+        raise ConfigError(f"the dask scheduler at {cluster.address} has no workers; start some, or use local:N")
+    return client
 
 
 @contextmanager

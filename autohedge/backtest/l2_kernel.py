@@ -52,6 +52,7 @@ from autohedge.market_maker.decision import (
     CANCEL_REASON,
     CANCEL_ROW,
     CANCELLING,
+    CREATED,
     NEW_LEVEL,
     NEW_PRICE,
     NEW_SIDE,
@@ -389,6 +390,14 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     if s.sell_state == NONE:
         s.ask_up_ns += now_ns - s.last_reconsider_ns
     s.last_reconsider_ns = now_ns
+    score = 0.0
+    if now_ns < s.quiet_until_ns:
+        if c.maker.sizes_by_confidence:
+            score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
+        if nothing_new(s, now_ns, score):
+            repeat_look(s, t)
+            return
+    s.quiet_until_ns = 0
     problem = market_problem(s, now_ns)
     worth = equity(s, c)
     update_drawdown(s, worth)
@@ -405,7 +414,6 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
         return
     ratio = ratio_at(c.maker.size, s.base_atoms, (s.best_bid + s.best_ask) / 2.0)
     blocked = blocked_reason(ratio, s.loss_hit != 0, c.limits.max_inventory_imbalance)
-    score = 0.0
     if c.maker.sizes_by_confidence:
         score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
     now = Situation(
@@ -431,11 +439,67 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     made = decide(c.maker, now, t.orders, s.working, t.decision)
     if made.rebalances:
         s.rebalance_paused_ns = now_ns + PAUSE_AFTER_REBALANCE_NS
+    distance_bps = 0.0
     if made.prices.bid_ticks > 0:
+        distance_bps = (1 - made.prices.bid_ticks / made.prices.mid_ticks) * 10_000
         s.quoted += 1
-        s.distance_bps_sum += (1 - made.prices.bid_ticks / made.prices.mid_ticks) * 10_000
+        s.distance_bps_sum += distance_bps
         s.market_spread_sum += s.best_ask - s.best_bid
     carry_out(s, t, c, now_ns, made, ratio, blocked)
+    # a request budget that is nearly used up decides too, and grows with time
+    ample = now.requests_left >= 2 * (s.working + 2 * c.maker.levels)
+    if made.cancels == 0 and made.orders == 0 and ample:
+        s.quiet_until_ns = quiet_until(s, t, c, now_ns)
+        s.quiet_bid = s.best_bid
+        s.quiet_ask = s.best_ask
+        s.quiet_second = now_ns // NS_PER_S
+        s.quiet_score = score
+        s.quiet_quoted = 1 if made.prices.bid_ticks > 0 else 0
+        s.quiet_distance_bps = distance_bps
+
+
+def quiet_until(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> int:
+    """Until when a look at the quotes must come out as the last one did, as far as time alone decides."""
+    until_ns = (now_ns // NS_PER_DAY + 1) * NS_PER_DAY
+    at = s.mandate
+    if at + 1 < s.mandates:
+        until_ns = min(until_ns, t.mandate_times[0, at + 1])
+    if at >= 0:
+        if now_ns < t.mandate_times[1, at]:
+            until_ns = min(until_ns, t.mandate_times[1, at])
+        elif gone_frac(now_ns, t.mandate_times[0, at], t.mandate_times[1, at]) < 1.0:
+            return 0
+    for i in range(s.working):
+        until_ns = min(until_ns, t.orders[CREATED, i] + c.maker.max_order_age_ns + 1)
+    for paused_ns in (s.buy_paused_ns, s.sell_paused_ns, s.buy_denied_ns, s.sell_denied_ns, s.rebalance_paused_ns):
+        if paused_ns > now_ns:
+            until_ns = min(until_ns, paused_ns)
+    return until_ns
+
+
+def nothing_new(s: Any, now_ns: int, score: float) -> bool:
+    """Whether everything else that a decision depends on is as it was at the last look."""
+    return bool(
+        s.best_bid == s.quiet_bid
+        and s.best_ask == s.quiet_ask
+        and now_ns // NS_PER_S == s.quiet_second
+        and score == s.quiet_score
+        and now_ns < s.stale_at_ns
+        and s.stale_at_ns != NEVER_NS
+        and s.valid
+    )
+
+
+def repeat_look(s: Any, t: Tables) -> None:
+    """Count a look that came out as the last one did."""
+    if s.quiet_quoted:
+        s.quoted += 1
+        s.distance_bps_sum += s.quiet_distance_bps
+        s.market_spread_sum += s.best_ask - s.best_bid
+    if s.buy_state:
+        t.withheld[s.buy_state] += 1
+    if s.sell_state:
+        t.withheld[s.sell_state] += 1
 
 
 def carry_out(s: Any, t: Tables, c: LoopNumbers, now_ns: int, made: Outcome, ratio: float, blocked: int) -> None:

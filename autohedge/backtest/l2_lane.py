@@ -54,7 +54,7 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 APART = (
     l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.log_state,
-    l2_kernel.note_quotes, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
+    l2_kernel.note_quotes, l2_kernel.quiet_until, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
     l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
     l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
     l2_book.clear_depth, l2_book.clear_book,
@@ -205,6 +205,7 @@ class CompiledLane:
         )  # fmt: skip
         self.mandates.append(made)
         self.state.mandates = at + 1
+        self.state.quiet_until_ns = 0
 
     # --- what was written -----------------------------------------------------------------------------------------------
 

@@ -144,6 +144,9 @@ STATE: Final = [
     ("buy_paused_ns", "i8"), ("sell_paused_ns", "i8"), ("buy_denied_ns", "i8"), ("sell_denied_ns", "i8"),
     ("rebalance_paused_ns", "i8"), ("mandate", "i8"), ("mandates", "i8"), ("buy_state", "i8"), ("sell_state", "i8"),
     ("quoted_bid", "i8"), ("quoted_ask", "i8"),
+    # the last look at the quotes, where it left everything as it was
+    ("quiet_until_ns", "i8"), ("quiet_bid", "i8"), ("quiet_ask", "i8"), ("quiet_second", "i8"), ("quiet_score", "f8"),
+    ("quiet_quoted", "i8"), ("quiet_distance_bps", "f8"),
     # risk
     ("day", "i8"), ("day_open", "i8"), ("day_last", "i8"), ("loss_hit", "i8"), ("peak", "i8"), ("drawdown", "f8"),
     ("max_drawdown", "f8"),

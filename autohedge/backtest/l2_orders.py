@@ -65,6 +65,7 @@ def log_event(s: Any, log: Any, ts_ns: int, number: int, event: int, reason: int
     log[i, 2] = event
     log[i, 3] = reason
     s.n_events = i + 1
+    s.quiet_until_ns = 0
 
 
 def add_working(s: Any, orders: Any, ts_ns: int, number: int, side: int, price: int, lots: int, level: int, mandate: int) -> None:

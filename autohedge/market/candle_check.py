@@ -1,11 +1,7 @@
 """What is wrong with a table of candles: every kind of fault by name, how often, and where first. Nothing is repaired.
 
-Errors (unfit for a backtest): no_rows, no_time, time_unit, time_range, future, unclosed, misaligned, unordered, duplicate, gap,
-out_of_session, missing, not_a_number, nan, infinite, too_large, negative_price, zero_price, negative_volume, high_too_low,
-low_too_high, price_unit. Warnings (unusual, and told): venue_gap, jump, spike, flat, no_volume.
-
 A table read from a file is judged in the file's order, rows counted from 1. Times in the wrong unit are named once and then
-read in the right one, so that what else is wrong with them shows too.
+read in the right one, so that what else is wrong with them shows too. What the checks are is told by `KINDS`.
 """
 
 from __future__ import annotations
@@ -20,6 +16,39 @@ from autohedge.market.candles import COLUMNS, PRICES, VALUE_END, VALUES, Gap, ga
 from autohedge.market.data_report import DataReport, Finding, Severity
 from autohedge.market.polars_extra import pl
 from autohedge.market.timeframes import Timeframe, timeframe_of_interval
+
+_ERROR, _WARNING = Severity.ERROR, Severity.WARNING
+
+KINDS: dict[str, tuple[Severity, str]] = {
+    "no_rows": (_ERROR, "there is not a single candle"),
+    "no_time": (_ERROR, "a row without a readable time"),
+    "time_unit": (_ERROR, "times are in another unit than nanoseconds"),
+    "time_range": (_ERROR, "a time that is between 1980 and 2200 in no unit"),
+    "future": (_ERROR, "opens after now"),
+    "unclosed": (_ERROR, "has not closed by now"),
+    "misaligned": (_ERROR, "an open time that is not on a whole bucket of UTC"),
+    "out_of_order": (_ERROR, "comes after a later one"),
+    "duplicate": (_ERROR, "has the time of another"),
+    "gap": (_ERROR, "candles are missing"),
+    "out_of_session": (_ERROR, "lies outside the sessions of its exchange"),
+    "missing": (_ERROR, "an empty value"),
+    "not_a_number": (_ERROR, "a value that is no number"),
+    "nan": (_ERROR, "a value is NaN"),
+    "infinite": (_ERROR, "a value is infinite"),
+    "too_large": (_ERROR, f"a value of {VALUE_END:g} or more"),
+    "negative_price": (_ERROR, "a price below zero"),
+    "zero_price": (_ERROR, "a price of zero"),
+    "negative_volume": (_ERROR, "a volume below zero"),
+    "high_too_low": (_ERROR, "the high is below the open or the close"),
+    "low_too_high": (_ERROR, "the low is above the open or the close"),
+    "price_unit": (_ERROR, "prices a power of ten, from 100 on, away from the others: another unit, such as cents"),
+    "venue_gap": (_WARNING, "candles that the venue itself does not have"),
+    "price_jump": (_WARNING, "a close more than 1.5 times, or less than two thirds of, the one before: a split?"),
+    "spike": (_WARNING, "a price shoots far off and comes back"),
+    "flat": (_WARNING, "a long stretch without a change of price"),
+    "no_volume": (_WARNING, "a long stretch without volume"),
+}
+"""Name → how bad it is, and what it means. Errors come first in a report."""
 
 _YEAR_S = 31_556_952
 _FIRST_S, _LAST_S = 10 * _YEAR_S, 230 * _YEAR_S
@@ -52,8 +81,8 @@ def check_candles(
     """
     what = f"candles {timeframe}" if timeframe else "candles"
     if frame.is_empty():
-        nothing = Finding("no_rows", Severity.ERROR, 1, "-", "there is not a single candle")
-        return DataReport(source, what, 0, None, None, (nothing,))
+        severity, meaning = KINDS["no_rows"]
+        return DataReport(source, what, 0, None, None, (Finding("no_rows", severity, 1, "-", meaning),))
     found = _Findings(frame.select(pl.col("ts_ns").cast(pl.Int64, strict=False), *VALUES).with_row_index("row"))
     _check_units(found)
     timeframe = timeframe or _commonest(found.table["ts_ns"], source)
@@ -69,7 +98,7 @@ def check_candles(
         frame.height,
         first if isinstance(first, int) else None,
         last if isinstance(last, int) else None,
-        tuple(found.found),
+        found.in_order(),
     )
 
 
@@ -78,33 +107,26 @@ class _Findings:
 
     def __init__(self, table: pl.DataFrame) -> None:
         self.table = table
-        self.found: list[Finding] = []
+        self._found: dict[str, Finding] = {}
+
+    def in_order(self) -> tuple[Finding, ...]:
+        """What was found, errors first."""
+        return tuple(self._found[kind] for kind in KINDS if kind in self._found)
 
     def add(
-        self, kind: str, wrong: pl.Series, detail: str, severity: Severity = Severity.ERROR, count: int | None = None
+        self, kind: str, wrong: pl.Series, more: str = "", *, table: pl.DataFrame | None = None, count: int | None = None
     ) -> None:
-        """A finding if any row is `wrong` (null is not), counted by rows unless `count` says otherwise."""
-        self.add_in(self.table, kind, wrong, detail, severity, count)
-
-    def add_in(
-        self,
-        table: pl.DataFrame,
-        kind: str,
-        wrong: pl.Series,
-        detail: str,
-        severity: Severity = Severity.ERROR,
-        count: int | None = None,
-    ) -> None:
-        """The same for a part of the rows, in any order."""
-        rows = table.filter(wrong.fill_null(value=False))
+        """A finding if any row of the table is `wrong` (null is not), counted by rows unless `count` says otherwise."""
+        rows = (self.table if table is None else table).filter(wrong.fill_null(value=False))
         if rows.height:
             row, ts_ns = rows.select("row", "ts_ns").row(0)
-            self.tell(kind, severity, rows.height if count is None else count, f"row {row + 1}", ts_ns, detail)
+            where = f"row {row + 1}" if ts_ns is None else f"row {row + 1}, {_when(ts_ns)}"
+            self.tell(kind, rows.height if count is None else count, where, more)
 
-    def tell(self, kind: str, severity: Severity, count: int, where: str, ts_ns: int | None, detail: str) -> None:
-        """A finding at a place and time."""
-        at = ", ".join(part for part in (where, "" if ts_ns is None else _when(ts_ns)) if part)
-        self.found.append(Finding(kind, severity, count, at, detail))
+    def tell(self, kind: str, count: int, first: str, more: str) -> None:
+        """A finding at a place."""
+        severity, meaning = KINDS[kind]
+        self._found[kind] = Finding(kind, severity, count, first, f"{meaning} ({more})" if more else meaning)
 
 
 # --- times ----------------------------------------------------------------------------------------------------------------
@@ -141,24 +163,23 @@ def _check_units(found: _Findings) -> None:
     given = found.table["ts_ns"]
     right, others = _by_unit(given)
     found.table = found.table.with_columns(right.alias("ts_ns"))
-    found.add("no_time", given.is_null(), "a row without a readable time")
-    for unit, is_unit in others.items():
-        found.add("time_unit", is_unit, f"expected times in nanoseconds, found {unit}")
-    found.add("time_range", given.is_not_null() & right.is_null(), "a time that is between 1980 and 2200 in no unit")
+    found.add("no_time", given.is_null())
+    units = ", ".join(unit for unit, is_unit in others.items() if is_unit.any())
+    found.add("time_unit", right != given, f"found {units}")
+    found.add("time_range", given.is_not_null() & right.is_null())
 
 
 def _check_times(found: _Findings, timeframe: Timeframe, now_ns: int) -> None:
     times, step = found.table["ts_ns"], timeframe.interval_ns
-    found.add("future", times > now_ns, f"opens after now, {_when(now_ns)}")
-    unclosed = (times <= now_ns) & (times + step > now_ns)
-    found.add("unclosed", unclosed, f"has not closed by now, {_when(now_ns)}")
-    found.add("misaligned", times % step != 0, f"an open time that is not on a whole {timeframe} bucket of UTC")
+    found.add("future", times > now_ns, f"now is {_when(now_ns)}")
+    found.add("unclosed", (times <= now_ns) & (times + step > now_ns), f"now is {_when(now_ns)}")
+    found.add("misaligned", times % step != 0, f"of {timeframe}")
     known = times.fill_null(strategy="forward")
-    found.add("unordered", times < known.cum_max().shift(), "comes after a later one")
-    repeated = times.is_not_null() & ~times.is_first_distinct()
+    found.add("out_of_order", times < known.cum_max().shift())
     copies = found.table.filter(times.is_not_null()).select(COLUMNS)
     conflicting = copies.unique().height - copies["ts_ns"].n_unique()
-    found.add("duplicate", repeated, f"has the time of another; {conflicting:,} of them with other values")
+    repeated = times.is_not_null() & ~times.is_first_distinct()
+    found.add("duplicate", repeated, f"{conflicting:,} of them with other values")
 
 
 def _check_record(
@@ -174,20 +195,20 @@ def _check_record(
     past = buckets.filter(times <= now_ns).drop_nulls().unique().sort()
     holes = gaps(past, timeframe, calendar)
     at_venue = {hole for hole in holes if any(start <= hole.start_ns and hole.end_ns <= end for start, end in covered)}
-    _tell_gaps(found, "gap", Severity.ERROR, [hole for hole in holes if hole not in at_venue], "")
-    _tell_gaps(found, "venue_gap", Severity.WARNING, [hole for hole in holes if hole in at_venue], " at the venue itself")
+    _tell_gaps(found, "gap", [hole for hole in holes if hole not in at_venue])
+    _tell_gaps(found, "venue_gap", [hole for hole in holes if hole in at_venue])
     if calendar is not None and len(past):
         hours = calendar.opens(timeframe, int(past[0]), int(past[-1]) + 1)["ts_ns"]
         outside = (times <= now_ns) & ~buckets.is_in(hours.implode())
-        found.add("out_of_session", outside, f"lies outside the sessions of {calendar.name}")
+        found.add("out_of_session", outside, calendar.name)
 
 
-def _tell_gaps(found: _Findings, kind: str, severity: Severity, holes: Sequence[Gap], where: str) -> None:
+def _tell_gaps(found: _Findings, kind: str, holes: Sequence[Gap]) -> None:
     if holes:
         longest = max(holes, key=lambda hole: hole.missing)
         missing = sum(hole.missing for hole in holes)
-        detail = f"missing{where}: {missing:,} in all, at most {longest.missing:,} in a row from {_when(longest.start_ns)}"
-        found.tell(kind, severity, len(holes), "", holes[0].start_ns, detail)
+        more = f"{missing:,} in all, at most {longest.missing:,} in a row from {_when(longest.start_ns)}"
+        found.tell(kind, len(holes), _when(holes[0].start_ns), more)
 
 
 # --- values ---------------------------------------------------------------------------------------------------------------
@@ -199,30 +220,28 @@ def _check_values(found: _Findings) -> pl.DataFrame:
     numbers = table.with_columns(pl.col(VALUES).cast(pl.Float64, strict=False))
     column = {name: numbers[name] for name in VALUES}
 
-    def add(kind: str, names: Sequence[str], wrong: Sequence[pl.Series], detail: str) -> None:
+    def add(kind: str, names: Sequence[str], wrong: Sequence[pl.Series]) -> None:
         flags = pl.DataFrame([each.fill_null(value=False).alias(name) for name, each in zip(names, wrong, strict=True)])
         total = int(sum(flags[name].sum() for name in names))
         told = ", ".join(name for name in names if flags[name].any())
-        found.add(kind, flags.select(pl.any_horizontal(pl.all())).to_series(), f"{detail} ({told})", count=total)
+        found.add(kind, flags.select(pl.any_horizontal(pl.all())).to_series(), told, count=total)
 
     finite = {name: each.is_finite() for name, each in column.items()}
-    add("missing", VALUES, [table[name].is_null() for name in VALUES], "an empty value")
-    no_number = [column[name].is_null() & table[name].is_not_null() for name in VALUES]
-    add("not_a_number", VALUES, no_number, "not a number")
-    add("nan", VALUES, [each.is_nan() for each in column.values()], "NaN")
-    add("infinite", VALUES, [each.is_infinite() for each in column.values()], "an infinite value")
-    too_large = [finite[name] & (column[name].abs() >= VALUE_END) for name in VALUES]
-    add("too_large", VALUES, too_large, f"a value of {VALUE_END:g} or more")
-    add("negative_price", PRICES, [finite[name] & (column[name] < 0) for name in PRICES], "a price below zero")
-    add("zero_price", PRICES, [column[name] == 0 for name in PRICES], "a price of zero")
-    add("negative_volume", ("volume",), [finite["volume"] & (column["volume"] < 0)], "a volume below zero")
+    add("missing", VALUES, [table[name].is_null() for name in VALUES])
+    add("not_a_number", VALUES, [column[name].is_null() & table[name].is_not_null() for name in VALUES])
+    add("nan", VALUES, [each.is_nan() for each in column.values()])
+    add("infinite", VALUES, [each.is_infinite() for each in column.values()])
+    add("too_large", VALUES, [finite[name] & (column[name].abs() >= VALUE_END) for name in VALUES])
+    add("negative_price", PRICES, [finite[name] & (column[name] < 0) for name in PRICES])
+    add("zero_price", PRICES, [column[name] == 0 for name in PRICES])
+    add("negative_volume", ("volume",), [finite["volume"] & (column["volume"] < 0)])
 
     positive = pl.all_horizontal(pl.col(PRICES).is_finite() & (pl.col(PRICES) > 0))
     priced = numbers.filter(positive.fill_null(value=False))
     high_too_low = priced["high"] < priced.select(pl.max_horizontal("open", "close")).to_series()
     low_too_high = priced["low"] > priced.select(pl.min_horizontal("open", "close")).to_series()
-    found.add_in(priced, "high_too_low", high_too_low, "the high is below the open or the close")
-    found.add_in(priced, "low_too_high", low_too_high, "the low is above the open or the close")
+    found.add("high_too_low", high_too_low, table=priced)
+    found.add("low_too_high", low_too_high, table=priced)
     return (
         priced.filter(pl.col("ts_ns").is_not_null())
         .sort("ts_ns", maintain_order=True)
@@ -253,22 +272,10 @@ def _check_changes(found: _Findings, sound: pl.DataFrame, timeframe: Timeframe, 
     limit = max(_SPIKE, _SPIKE_TIMES_USUAL * usual) if isinstance(usual, float) else _SPIKE
     there_and_back = (back.abs() > limit) & (ahead.abs() > limit) & (back.sign() == ahead.sign())
     spike = (there_and_back | (changes["up"] > limit) | (changes["down"] > limit)) & ~rescaled
-    found.add_in(
-        changes,
-        "spike",
-        spike,
-        f"shoots more than {exp(limit) - 1:.0%} off and comes back",
-        Severity.WARNING,
-    )
+    found.add("spike", spike, f"more than {exp(limit) - 1:.0%} off", table=changes)
     after_spike = spike.fill_null(value=False).shift(1, fill_value=False)
     jump = (back.abs() > _JUMP) & changes["is_next"] & ~spike.fill_null(value=False) & ~after_spike & ~rescaled
-    found.add_in(
-        changes,
-        "jump",
-        jump,
-        "the close is more than 1.5 times, or less than two thirds of, the one before: a split?",
-        Severity.WARNING,
-    )
+    found.add("price_jump", jump, table=changes)
 
 
 def _check_price_unit(found: _Findings, changes: pl.DataFrame) -> pl.Series:
@@ -284,7 +291,7 @@ def _check_price_unit(found: _Findings, changes: pl.DataFrame) -> pl.Series:
     if wrong.any():
         off = level.filter(level != usual)
         power = abs(int(off[0]) - usual) if len(off) else int(inside.filter(mixed)[0])
-        found.add_in(changes, "price_unit", wrong, f"prices {10**power:,} times too high or low: another unit, such as cents?")
+        found.add("price_unit", wrong, f"{10**power:,} times too high or low", table=changes)
     return changed | mixed
 
 
@@ -294,8 +301,7 @@ def _check_stretches(found: _Findings, sound: pl.DataFrame, timeframe: Timeframe
     still = (pl.max_horizontal(PRICES) == pl.min_horizontal(PRICES)) & (pl.col("close") == pl.col("close").shift()).fill_null(
         value=True
     )
-    kinds = {"flat": (still, "without a change of price"), "no_volume": (pl.col("volume") == 0, "without volume")}
-    for kind, (holds, words) in kinds.items():
+    for kind, holds in {"flat": still, "no_volume": pl.col("volume") == 0}.items():
         runs = (
             sound.select("row", "ts_ns", holds=holds.fill_null(value=False))
             .with_columns(run=pl.col("holds").rle_id())
@@ -306,8 +312,7 @@ def _check_stretches(found: _Findings, sound: pl.DataFrame, timeframe: Timeframe
         )
         if runs.height:
             longest = int(runs["length"].sort()[-1])
-            detail = f"a stretch {words}, the longest of {longest:,} candles"
-            found.add_in(runs, kind, pl.Series([True]).new_from_index(0, runs.height), detail, Severity.WARNING)
+            found.add(kind, runs["length"] > 0, f"the longest of {longest:,} candles", table=runs)
 
 
 def _when(ts_ns: int) -> str:

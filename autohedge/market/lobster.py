@@ -7,7 +7,8 @@ of each level after the message; a level that does not exist has a price of ±9,
 
 Only messages within the levels of the book file are given, and a level that moves up from below them has none. So the first
 line is a snapshot, and each later one a delta to the levels that are shown then; a level that is pushed out is removed. Each
-message is checked against the change of the book: files that contradict each other are refused with `MarketDataError`.
+message is checked against the change of the book: files that contradict each other are refused with `MarketDataError`. A
+hidden order may be executed between two cents; a day with such trades needs an instrument with a finer tick.
 """
 
 from __future__ import annotations
@@ -102,8 +103,7 @@ class LobsterFeed:
             raise MarketDataError(f"{self._messages}:{number}: expected time,type,id,size,price,direction, found {line[:60]!r}")
         ts_ns = self._midnight_ns + int(matched[1]) * 10**9 + int((matched[2] or b"").ljust(9, b"0"))
         kind, size, price = int(matched[3]), int(matched[4]), int(matched[5])
-        # a halt has no price, and a hidden order may be executed between two ticks
-        ticks = price // self._tick_units if kind >= EXECUTED_HIDDEN else self._ticks(price, self._messages, number)
+        ticks = 0 if kind in (CROSSED, HALTED) else self._ticks(price, self._messages, number)
         return ts_ns, kind, size, ticks, BUY if matched[6] == b"1" else SELL
 
     def _sides(self, row: bytes, number: int) -> tuple[_Side, _Side]:

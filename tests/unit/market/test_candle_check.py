@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.errors import ConfigError
-from autohedge.market import candle_check
 from autohedge.market.calendars import TradingCalendar
-from autohedge.market.candle_check import check_candles, usual_timeframe
-from autohedge.market.candles import PRICES, VALUES, in_floats, no_candles
+from autohedge.market.candle_check import KINDS, check_candles, usual_timeframe
+from autohedge.market.candles import PRICES, VALUES, exact, in_floats, no_candles, require_candles
 from autohedge.market.data_report import DataReport, Finding, Severity
 from autohedge.market.timeframes import Timeframe
 from tests.unit.market.candle_tables import MIDNIGHT_NS, changed, walk
@@ -77,7 +75,7 @@ FAULTS: dict[str, tuple[Made, int, str]] = {
     "time_range": (lambda: changed(walk(ROWS), 99, ts_ns=123), 1, "row 100"),
     "future": (lambda: changed(walk(ROWS), 99, ts_ns=NOW_NS + STEP_NS), 1, "row 100, 2025-10-04T00:01:00Z"),
     "misaligned": (lambda: changed(walk(ROWS), 7, ts_ns=MIDNIGHT_NS + 7 * STEP_NS + 1), 1, at(7)),
-    "unordered": (lambda: pl.concat([walk(ROWS)[50:], walk(ROWS)[:50]]), 50, "row 51, 2024-10-04T00:00:00Z"),
+    "out_of_order": (lambda: pl.concat([walk(ROWS)[50:], walk(ROWS)[:50]]), 50, "row 51, 2024-10-04T00:00:00Z"),
     "duplicate": (lambda: pl.concat([walk(ROWS), walk(ROWS)[99:], walk(ROWS)[99:]]), 2, "row 101, 2024-10-04T01:39:00Z"),
     "gap": (lambda: without(walk(ROWS), 10, 20, 21), 2, "2024-10-04T00:10:00Z"),
     "missing": (lambda: changed(changed(walk(ROWS), 8, volume=None), 30, volume=None), 2, at(8)),
@@ -91,12 +89,12 @@ FAULTS: dict[str, tuple[Made, int, str]] = {
     "high_too_low": (lambda: changed(walk(ROWS), 8, high=walk(ROWS)["low"][8] - Decimal("0.01"), low=Decimal(99)), 1, at(8)),
     "low_too_high": (lambda: changed(walk(ROWS), 8, low=walk(ROWS)["high"][8] + Decimal("0.01"), high=Decimal(102)), 1, at(8)),
     "price_unit": (lambda: scaled(walk(ROWS), 60, 99, 100), 40, at(60)),
-    "jump": (lambda: scaled(walk(ROWS), 60, 99, 0.5), 1, at(60)),
+    "price_jump": (lambda: scaled(walk(ROWS), 60, 99, 0.5), 1, at(60)),
     "spike": (lambda: scaled(walk(ROWS), 60, 60, 1.3), 1, at(60)),
     "flat": (lambda: walk(ROWS).with_columns(pl.lit(100.0).alias(name) for name in PRICES), 1, at(0)),
     "no_volume": (lambda: scaled(walk(ROWS), 40, 80, 0.0, ("volume",)), 1, at(40)),
 }  # fmt: skip
-WARNINGS = {"venue_gap", "jump", "spike", "flat", "no_volume"}
+WARNINGS = {"venue_gap", "price_jump", "spike", "flat", "no_volume"}
 
 
 @pytest.mark.parametrize("kind", FAULTS)
@@ -109,12 +107,10 @@ def test_a_fault_is_found_by_its_name_counted_and_placed(kind: str) -> None:
     assert report.ok is (kind in WARNINGS)
 
 
-def test_every_kind_that_the_module_names_has_a_test_here() -> None:
-    named = re.search(r"Errors.*?: (.*?)\. Warnings.*?: (.*?)\.", str(candle_check.__doc__), re.DOTALL)
-    assert named is not None
-    kinds = {kind.strip() for group in named.groups() for kind in group.split(",")}
+def test_every_kind_has_a_test_here() -> None:
     elsewhere = {"no_rows", "time_unit", "unclosed", "out_of_session", "venue_gap"}
-    assert kinds == set(FAULTS) | elsewhere
+    assert set(FAULTS) | elsewhere == set(KINDS)
+    assert {kind for kind, (severity, _) in KINDS.items() if severity is Severity.WARNING} == WARNINGS
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(10**9, "seconds"), (10**6, "milliseconds"), (10**3, "microseconds")])
@@ -123,7 +119,7 @@ def test_times_in_another_unit_are_named_once_and_hide_no_other_fault(factor: in
     wrong = pl.col("ts_ns") // factor
     found = only(checked(walk(ROWS).with_columns(wrong), timeframe=None), "time_unit")
     assert found.count == ROWS
-    assert found.detail == f"expected times in nanoseconds, found {unit}"
+    assert found.detail == f"times are in another unit than nanoseconds (found {unit})"
     report = checked(without(walk(ROWS), 10).with_columns(wrong))
     assert [each.kind for each in report.findings] == ["time_unit", "gap"]
     assert usual_timeframe(walk(ROWS).with_columns(wrong), "test") is M1
@@ -189,7 +185,7 @@ def test_duplicates_tell_whether_their_values_differ() -> None:
     other = changed(walk(ROWS)[99:], 0, volume=Decimal(7))
     found = only(checked(pl.concat([walk(ROWS), walk(ROWS)[99:], other])), "duplicate")
     assert found.count == 2
-    assert "; 1 of them with other values" in found.detail
+    assert "(1 of them with other values)" in found.detail
 
 
 def test_a_timeframe_that_cannot_be_told_must_be_named() -> None:
@@ -232,7 +228,7 @@ def test_nights_weekends_holidays_and_half_days_are_no_gaps(timeframe: Timeframe
     """July 2024 has a holiday on the 4th and closes early on the 3rd."""
     table = sessions(nyse, timeframe, JULY, AUGUST)
     report = check_candles(table, source="test", timeframe=timeframe, now_ns=AFTER_NS, calendar=nyse)
-    assert [found.kind for found in report.findings if found.kind != "jump"] == []
+    assert [found.kind for found in report.findings if found.kind != "price_jump"] == []
     assert check_candles(table, source="test", timeframe=timeframe, now_ns=AFTER_NS).findings[0].kind == "gap"
 
 
@@ -251,3 +247,24 @@ def test_a_minute_after_the_early_close_is_out_of_session(nyse: TradingCalendar)
     table = pl.concat([table, walk(1).with_columns(pl.lit(late_ns).alias("ts_ns"))]).sort("ts_ns")
     report = check_candles(table, source="test", timeframe=M1, now_ns=AFTER_NS, calendar=nyse)
     assert [(each.kind, each.count) for each in report.findings if each.severity is Severity.ERROR] == [("out_of_session", 1)]
+
+
+# --- anything at all ------------------------------------------------------------------------------------------------------
+
+ANY_TIME = st.one_of(
+    st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(0, 100).map(lambda at: MIDNIGHT_NS + at * STEP_NS)
+)
+ANY_VALUE = st.one_of(st.none(), st.floats(), st.floats(90, 110))
+ANY_ROW = st.tuples(ANY_TIME, *[ANY_VALUE] * 5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ANY_ROW, min_size=1, max_size=12))
+def test_no_table_however_broken_breaks_the_check(rows: list[tuple[float | None, ...]]) -> None:
+    """And a table that passes can be used: its values convert exactly and its times are in order."""
+    schema = {"ts_ns": pl.Int64, **dict.fromkeys(VALUES, pl.Float64)}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    report = checked(table)
+    assert all(found.count >= 1 and found.first for found in report.findings)
+    if report.ok:
+        require_candles(exact(table, "test"), M1, "test")

@@ -300,13 +300,13 @@ async def test_dollars_are_not_continued_in_cents(store: CandleStore) -> None:
     """The candle stored last tells the scale of prices, also in another process days later."""
     cents = walk(40).with_columns((pl.col("open", "high", "low", "close") * 100).cast(pl.Decimal(38, 18)))
     await download(Paged(walk(40)), store, 0, 20)
-    with pytest.raises(MarketDataError, match="price_unit: prices 100 times too high or low"):
+    with pytest.raises(MarketDataError, match=r"price_unit: .*100 times too high or low"):
         await download(Paged(cents), store, 20, 40)
     assert store.read(BTC).equals(walk(20))
 
 
 async def test_a_candle_of_a_closed_exchange_is_refused(store: CandleStore) -> None:
-    with pytest.raises(MarketDataError, match="out_of_session: lies outside the sessions of XNYS"):
+    with pytest.raises(MarketDataError, match=r"out_of_session: lies outside the sessions of its exchange \(XNYS\)"):
         await download(Paged(walk(10)), store, 0, 10, calendar="XNYS")  # midnight in New York's evening
     assert not store.has(BTC)
 

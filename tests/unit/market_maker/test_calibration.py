@@ -56,7 +56,7 @@ def reason_of(orders: Sequence[MarketOrder], windows: Sequence[Window], **option
 # ---------------------------------------------------------------- recovery
 
 
-@pytest.mark.parametrize(("a", "k", "seconds"), [(0.9, 0.05, 1_800.0), (3.0, 0.01, 600.0), (0.9, 0.3, 1_800.0)])
+@pytest.mark.parametrize(("a", "k", "seconds"), [(0.9, 0.05, 900.0), (3.0, 0.01, 300.0), (0.9, 0.3, 1_800.0)])
 def test_intervals_hold_the_true_a_and_k_in_95_of_100_markets(a: float, k: float, seconds: float) -> None:
     """200 seeds: 0.95 ± 3 standard errors of a share; and on average the estimates are right to 2 %."""
     fits = [fitted(arrivals(random.Random(seed), a, k, seconds), seconds) for seed in range(SEEDS)]
@@ -67,7 +67,7 @@ def test_intervals_hold_the_true_a_and_k_in_95_of_100_markets(a: float, k: float
     assert held == pytest.approx(0.95, abs=band)
     assert sum(each.a for each in fits) / SEEDS == pytest.approx(a, rel=0.02)
     assert sum(each.k for each in fits) / SEEDS == pytest.approx(k, rel=0.02)
-    assert all(each.r_squared > 0.95 for each in fits)
+    assert all(each.r_squared > 0.9 for each in fits)
 
 
 def test_the_interval_of_a_rate_holds_at_any_depth() -> None:
@@ -84,7 +84,7 @@ def test_the_interval_of_a_rate_holds_at_any_depth() -> None:
 
 def test_orders_in_bursts_widen_the_intervals_so_that_they_still_hold() -> None:
     """Eight alike at once: taken for independent they would claim intervals √8 times too narrow."""
-    a, k, seconds = 4.0, 0.05, 3_600.0
+    a, k, seconds = 4.0, 0.05, 1_800.0
     fits = [fitted(arrivals(random.Random(seed), a, k, seconds, burst=8), seconds) for seed in range(60)]
     assert sum(each.k_interval.low <= k <= each.k_interval.high for each in fits) >= 51
     assert sum(each.likelihood_k_interval.low <= k <= each.likelihood_k_interval.high for each in fits) < 45

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autohedge.backtest import pictures
+from autohedge.backtest import pictures, sheet_page
 from autohedge.backtest.comparison import Side, compare
 from autohedge.backtest.definitions import DEFINITIONS
 from autohedge.backtest.metrics import measure
 from autohedge.backtest.no_fills import why_no_fills
 from autohedge.backtest.result import BacktestResult, Curve, Mids, Quotes
-from autohedge.backtest.sheet_page import escaped
 from autohedge.backtest.tear_sheet import compare_sheet, settings_hash, tear_sheet
 from autohedge.errors import ConfigError
 
@@ -140,10 +139,19 @@ def test_hostile_text_stays_text(make: Any) -> None:
     assert "<img" not in compared.scripts[0]
 
 
+def test_data_of_pictures_cannot_end_their_element() -> None:
+    """A name inside the data of a picture may hold the end of a script; the page is still the same page."""
+    hostile = "</script><script>alert(1)</script><!--"
+    drawn = pictures.Picture(hostile, hostile, [{"type": "scatter", "name": hostile}], {"title": hostile})
+    page = Page(sheet_page.page(hostile, sheet_page.figures([drawn]), [drawn]))
+    assert len(page.scripts) == 3
+    assert page.pictures[0]["data"][0]["name"] == hostile
+
+
 @given(text=st.text())
 def test_escaped_text_has_no_markup_and_can_be_written(text: str) -> None:
     """Nothing that opens an element or ends an attribute is left, whatever it was."""
-    done = escaped(text)
+    done = sheet_page.escaped(text)
     assert not set("<>\"'\0") & set(done)
     done.encode()
 
