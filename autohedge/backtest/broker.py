@@ -291,7 +291,7 @@ class SimulatedBroker(ABC):
             free, asset = instrument.base_amount(account.free_base_atoms), instrument.base
         else:
             free, asset = instrument.quote_amount(account.free_quote_atoms), instrument.quote
-        return f"{instrument.size(order.size_lots)} {instrument.base} need more than the {free} {asset} that are free"
+        return f"{instrument.size(order.size_lots)} {instrument.base} need more than the {free:f} {asset} that are free"
 
     # --- what an engine calls: fills ----------------------------------------------------------------------------------------
 

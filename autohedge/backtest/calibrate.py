@@ -41,8 +41,9 @@ LOOKBACK_NS = 250 * NS_PER_MS
 """How much older than the trade's message the book that the order met may be."""
 SILENCE_NS = 60 * NS_PER_S
 """A silence longer than this is a hole in the data and not a quiet market."""
-LEAST_PLACED_FRAC = 0.5
-"""A and k are refused when the book was found for fewer of the orders."""
+LEAST_PLACED_FRAC = 0.9
+"""A and k are refused when the book was found for fewer of the orders: those that are missing are the ones that swept."""
+DOUBTED_UNPLACED_FRAC = 0.02
 
 
 class MarketObserver:
@@ -181,7 +182,7 @@ class Calibration:
     def doubts(self) -> tuple[str, ...]:
         """What speaks against the numbers, a sentence each."""
         found = [*(self.volatility.doubts if self.volatility else ()), *(self.intensity.doubts if self.intensity else ())]
-        if self.unplaced_orders > 0.05 * self.market_orders:
+        if self.unplaced_orders > DOUBTED_UNPLACED_FRAC * self.market_orders:
             found.append(f"the book that an order met was not found for {self.unplaced_orders} of {self.market_orders} orders")
         return tuple(found)
 

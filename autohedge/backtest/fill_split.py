@@ -8,7 +8,9 @@ For a fill of size s at price p, side +1 for a buy, with the mid m known just be
     inventory (h)         = side × (last price − m(h)) × s  what holding on from there brought
 
 so that spread captured + adverse selection + inventory − fees is what the fill added to the final equity. The same split as in
-the report of a live session (`autohedge.portfolio.attribution`).
+the report of a live session (`autohedge.portfolio.attribution`). By side, inventory is meant so, and in a long run buys and
+sells have large and opposite ones. By hour it is what the position earned in that hour, whenever it was opened. Both ways the
+parts add up to the whole.
 
 For the split, a fill near the end is marked at the last mid; a fill before which no mid was known has its whole worth under
 inventory. For mean mark-outs neither a fill near the end nor one without a later mid is counted. Where all prices lie on a grid
@@ -28,6 +30,7 @@ NS_PER_S = 1_000_000_000
 HORIZONS_S = (1, 5, 30, 60)
 BPS = 10_000
 HOURS = 24
+HOUR_NS = 3_600 * NS_PER_S
 
 
 class MarkOut(NamedTuple):
@@ -49,7 +52,7 @@ class MarkOut(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one group of fills brought, in quote; net = spread captured + adverse selection + inventory − fees.
+    """What a group of fills or an hour brought, in quote; net = spread captured + adverse selection + inventory − fees.
 
     `mark_out_bps` is the mean by value traded at the horizon of the split; None when no fill could be measured.
     """
@@ -66,12 +69,16 @@ class Part(NamedTuple):
 
 
 class FillSplit(NamedTuple):
-    """One row per fill, in quote, at `horizon_s` (None: prices are too coarse for any, and adverse selection is 0)."""
+    """One row per fill, in quote, at `horizon_s` (None: prices are too coarse for any, and adverse selection is 0).
+
+    `reference` is the price that spread captured is measured from: the mid, or the fill's own price where none was known.
+    """
 
     horizon_s: int | None
     spread: F64
     adverse: F64
     inventory: F64
+    reference: F64
     mark_out_bps: F64
     unknown_mid: int
 
@@ -160,28 +167,60 @@ def split_fills(result: BacktestResult, horizon_s: int | None, last_price: float
         spread=np.where(known, signed * (mid - fills.price), 0.0),
         adverse=np.where(known, signed * (later - mid), 0.0),
         inventory=signed * (last_price - np.where(known, later, fills.price)),
+        reference=np.where(known, mid, fills.price),
         mark_out_bps=marked,
         unknown_mid=int((~known).sum()),
     )
 
 
-def part(group: str, result: BacktestResult, split: FillSplit, mask: Bools) -> Part:
-    """The sums of the fills in `mask`."""
+def by_group(result: BacktestResult, split: FillSplit) -> tuple[Part, ...]:
+    """Buys, sells, maker and taker fills, each that there are."""
+    masks = {name: mask for name, mask in groups(result).items() if name != "all"}
+    return tuple(_part(name, result, split, mask, float(split.inventory[mask].sum())) for name, mask in masks.items())
+
+
+def by_hour(result: BacktestResult, split: FillSplit, opening: tuple[float, float], last_price: float) -> tuple[Part, ...]:
+    """Each hour of the day (UTC, "00" to "23") with fills or a position; `opening` is the base and the price of the start."""
+    hours = result.fills.ts_ns // HOUR_NS
+    held = _held_by_hour(result, split, opening, last_price)
+    parts = []
+    for hour in range(HOURS):
+        mask = hours % HOURS == hour
+        if mask.any() or held[hour]:
+            parts.append(_part(f"{hour:02d}", result, split, mask, float(held[hour])))
+    return tuple(parts)
+
+
+def _held_by_hour(result: BacktestResult, split: FillSplit, opening: tuple[float, float], last_price: float) -> F64:
+    """What holding earned in each hour of the day, adverse selection left out.
+
+    The position at the start of each hour of the run times the price's move in it, and for each fill of the hour its size times
+    the move from its reference to the end of the hour.
+    """
+    fills = result.fills
+    moments = np.concatenate(([result.start_ns, result.end_ns], fills.ts_ns))
+    first, last = int(moments.min()) // HOUR_NS, int(moments.max()) // HOUR_NS
+    edges = np.arange(first, last + 2, dtype=np.int64) * HOUR_NS
+    opening_base, opening_price = opening
+    prices = price_at(result.mids, edges)
+    prices = np.where(np.isnan(prices), opening_price, prices)
+    prices[0], prices[-1] = opening_price, last_price
+    signed = fills.side * fills.size_base
+    position = opening_base + np.concatenate(([0.0], np.cumsum(signed)))[np.searchsorted(fills.ts_ns, edges[:-1])]
+    earned = position * np.diff(prices)
+    at = fills.ts_ns // HOUR_NS - first
+    np.add.at(earned, at, signed * (prices[at + 1] - split.reference) - split.adverse)
+    found = np.zeros(HOURS)
+    np.add.at(found, np.arange(first, last + 1) % HOURS, earned)
+    return found
+
+
+def _part(group: str, result: BacktestResult, split: FillSplit, mask: Bools, inventory: float) -> Part:
+    """The sums of the fills in `mask`, with this inventory."""
     fills = result.fills
     values = fills.price[mask] * fills.size_base[mask]
-    spread, adverse, inventory = (float(column[mask].sum()) for column in (split.spread, split.adverse, split.inventory))
+    spread, adverse = float(split.spread[mask].sum()), float(split.adverse[mask].sum())
     fees = float(fills.fee_quote[mask].sum())
     marked = mark_out(group, split.horizon_s or 0, split.mark_out_bps[mask], values).weighted_bps
     net = spread + adverse + inventory - fees
     return Part(group, int(mask.sum()), float(values.sum()), spread, adverse, inventory, fees, net, marked)
-
-
-def by_group(result: BacktestResult, split: FillSplit) -> tuple[Part, ...]:
-    """Buys, sells, maker and taker fills, each that there are."""
-    return tuple(part(name, result, split, mask) for name, mask in groups(result).items() if name != "all")
-
-
-def by_hour(result: BacktestResult, split: FillSplit) -> tuple[Part, ...]:
-    """Each hour of the day (UTC, "00" to "23") that had fills."""
-    hours = result.fills.ts_ns // (3_600 * NS_PER_S) % HOURS
-    return tuple(part(f"{hour:02d}", result, split, hours == hour) for hour in np.unique(hours))

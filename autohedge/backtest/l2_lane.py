@@ -38,9 +38,12 @@ from autohedge.backtest.native import compile_kernel
 from autohedge.domain import mandate as mandates
 from autohedge.domain.ids import IdFactory
 from autohedge.domain.mandate import Envelope, Mandate, clamp
+from autohedge.domain.market_data import BUY, SELL, Level, Side
+from autohedge.domain.measures import base_value_atoms
 from autohedge.domain.records import CycleOutcome, MandateRecord
+from autohedge.domain.view import MarketView, maker_view
 from autohedge.errors import ConfigError, InvariantBroken
-from autohedge.market.statistics import depth_scale
+from autohedge.market.statistics import LATENCY_EVENTS, TRADE_WINDOW_S, RollingStatistics, depth_scale
 from autohedge.market_maker import decision
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
 from autohedge.market_maker.engine import PAUSE_AFTER_DENIAL_NS, QuoteEngine
@@ -66,6 +69,46 @@ _STATE_TYPE = np.dtype(STATE, align=True)
 _LOG_ROOM = 8_192
 _WORKING_ROOM = 64
 _SAFE = 2**62
+
+
+class ArrayBook:
+    """The loop's book as the statistics read one."""
+
+    def __init__(self, tables: Tables, base_tick: int) -> None:
+        state = tables.state[0]
+        self._tables, self._base_tick = tables, base_tick
+        self.is_valid = bool(state.valid)
+        self.best_bid_ticks, self.best_ask_ticks = int(state.best_bid), int(state.best_ask)
+        self._newest_update_id = l2_book.newest_id(state)
+        self.best_bid_lots = sum(lots for _, lots in self.levels(BUY, 1))
+        self.best_ask_lots = sum(lots for _, lots in self.levels(SELL, 1))
+
+    @property
+    def newest_update_id(self) -> int:
+        """The newest update the book contains."""
+        return self._newest_update_id
+
+    def levels(self, side: Side, n: int) -> list[Level]:
+        """Up to `n` displayed levels, best first."""
+        s = self._tables.state[0]
+        lots = self._tables.bids if side is BUY else self._tables.asks
+        best, worst = (s.depth_bid, s.low_bid) if side is BUY else (s.depth_ask, s.high_ask)
+        top, top_lots = (s.top_bid, s.top_bid_lots) if side is BUY else (s.top_ask, s.top_ask_lots)
+        found: list[Level] = []
+        if s.top_on:
+            if not top_lots:
+                return []
+            found.append((int(top), int(top_lots)))
+        if best:
+            low, high = sorted((int(best) - self._base_tick, int(worst) - self._base_tick))
+            displayed = np.flatnonzero(lots[low : high + 1]) + low
+            for at in displayed[::-1] if side is BUY else displayed:
+                price = int(at) + self._base_tick
+                if len(found) == n:
+                    break
+                if not s.top_on or (top - price) * side > 0:
+                    found.append((price, int(lots[at])))
+        return found[:n]
 
 
 class CompiledLane:
@@ -206,6 +249,50 @@ class CompiledLane:
         self.mandates.append(made)
         self.state.mandates = at + 1
         self.state.quiet_until_ns = 0
+
+    # --- what the desk may know -----------------------------------------------------------------------------------------
+
+    def market_problem(self, now_ns: int) -> str:
+        """Why the market cannot be traded at `now_ns`; "" when it can."""
+        return REASONS[l2_kernel.market_problem(self.state, now_ns)]
+
+    def view(self, now_ns: int, *, simulated: bool) -> MarketView | None:
+        """What the desk may know at `now_ns`; None while the market cannot be traded."""
+        state = self.state
+        if not state.opened or self.market_problem(now_ns):
+            return None
+        statistics = RollingStatistics(self.instrument, self.config.depth_reference_quote)
+        on_grid = int(state.samples_on_grid)
+        statistics.take_up(
+            best_ticks=(int(state.grid_bid), int(state.grid_ask)),
+            next_grid_ns=int(state.next_grid_ns),
+            mids_twice_ticks=self._tables.mids[: state.mids].tolist(),
+            spreads_bps=self._tables.spreads[:on_grid].tolist(),
+            imbalances=self._tables.imbalances[:on_grid].tolist(),
+            latencies_ns=self.market.latencies_before(int(state.row), LATENCY_EVENTS),
+            trades=self.market.trades_between(now_ns - TRADE_WINDOW_S * NS_PER_S, int(state.row)),
+        )
+        book = statistics.snapshot(ArrayBook(self._tables, self.numbers.base_tick), now_ns)
+        if book is None:
+            return None
+        size, mid_half = self.numbers.maker.size, int(state.mid_half)
+        equity = l2_kernel.equity(state, self.numbers)
+        base_atoms = int(state.base_atoms)
+        return maker_view(
+            symbol=self.instrument.symbol,
+            now_ns=now_ns,
+            simulated=simulated,
+            book=book,
+            trades=statistics.trades(now_ns),
+            inventory_ratio=decision.ratio_at(size, base_atoms, mid_half / 2.0),
+            inventory_target=self.config.inventory_target,
+            max_exposure_frac=float(self.config.max_inventory_exposure),
+            base_value_atoms=base_value_atoms(base_atoms, mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot),
+            equity_atoms=equity,
+            day_open_atoms=int(state.day_open),
+            capital_atoms=self.instrument.quote_atoms_floor(self.config.total_capital),
+            drawdown_frac=float(state.drawdown),
+        )
 
     # --- what was written -----------------------------------------------------------------------------------------------
 

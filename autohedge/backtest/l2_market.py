@@ -19,6 +19,7 @@ from autohedge.backtest.l2_layout import (
     ENDS_EVENT,
     ENDS_MESSAGE,
     GAP,
+    KIND_MASK,
     NOTHING,
     SNAPSHOT,
     TOP,
@@ -27,6 +28,7 @@ from autohedge.backtest.l2_layout import (
 )
 from autohedge.backtest.native import compile_kernel
 from autohedge.domain.instrument import Instrument
+from autohedge.domain.market_data import BUY, SELL, Trade
 from autohedge.errors import MarketDataError
 from autohedge.market.event_rows import EventColumns
 from autohedge.market.sync import BUFFER_LIMIT
@@ -65,6 +67,34 @@ class PreparedMarket:
     def end_ns(self) -> int:
         """Receive time of the last message."""
         return int(self.table.ts_ns[-1])
+
+    def latencies_before(self, row: int, count: int) -> list[int]:
+        """The latencies of the last `count` events before a row, oldest first, where the venue says when they happened."""
+        found = np.empty(0, np.int64)
+        begin = row
+        while begin > 0 and len(found) < count:
+            begin = max(0, begin - 16 * count)
+            op = self.table.op[begin:row]
+            told = np.flatnonzero((op & ENDS_EVENT != 0) & (self.ts_event_ns[begin:row] != 0)) + begin
+            found = self.table.ts_ns[told] - self.ts_event_ns[told]
+        return [int(each) for each in found[-count:]]
+
+    def trades_between(self, since_ns: int, row: int) -> list[Trade]:
+        """The trades received after `since_ns`, up to a row."""
+        table = self.table
+        begin = int(np.searchsorted(table.ts_ns[:row], since_ns, side="right"))
+        rows = np.flatnonzero(table.op[begin:row] & KIND_MASK == TRADE) + begin
+        return [
+            Trade(
+                int(self.ts_event_ns[at]),
+                int(table.ts_ns[at]),
+                int(table.last_id[at]),
+                int(table.price_ticks[at]),
+                int(table.size_lots[at]),
+                BUY if table.side[at] > 0 else SELL,
+            )
+            for at in rows
+        ]
 
 
 def prepare_market(columns: EventColumns, instrument: Instrument) -> PreparedMarket:

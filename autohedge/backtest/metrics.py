@@ -63,7 +63,8 @@ def measure(result: BacktestResult, *, risk_free_rate: float = RISK_FREE_RATE) -
     check_columns(result)
     why = Reasons()
     horizons = measurable_horizons_s(result)
-    last_price = float(result.curve.price[-1]) if result.curve.price.size else (opening_price(result) or 0.0)
+    began_at = opening_price(result)
+    last_price = float(result.curve.price[-1]) if result.curve.price.size else (began_at or 0.0)
     split = split_fills(result, horizons[0] if horizons else None, last_price)
     falls = on_grid.drawdown(result)
     _explain_drawdown(falls, why)
@@ -71,7 +72,7 @@ def measure(result: BacktestResult, *, risk_free_rate: float = RISK_FREE_RATE) -
         step_s = price_step_s(result.mids)
         why["mark_outs"] = f"there is a price every {step_s:g} s only; shorter horizons are not measured"
     return Metrics(
-        pnl=_pnl(result, split, last_price, why),
+        pnl=_pnl(result, split, began_at, last_price, why),
         returns=_returns(result, risk_free_rate, falls, why),
         drawdown=falls,
         round_trips=_round_trips(result, last_price, why),
@@ -80,7 +81,7 @@ def measure(result: BacktestResult, *, risk_free_rate: float = RISK_FREE_RATE) -
         making=_making(result, split, why),
         mark_outs=all_mark_outs(result),
         by_group=by_group(result, split),
-        by_hour=by_hour(result, split),
+        by_hour=by_hour(result, split, (opening_base(result), began_at), last_price) if began_at is not None else (),
         undefined=dict(why),
     )
 
@@ -88,13 +89,12 @@ def measure(result: BacktestResult, *, risk_free_rate: float = RISK_FREE_RATE) -
 # --- profit ----------------------------------------------------------------------------------------------------------------
 
 
-def _pnl(result: BacktestResult, split: FillSplit, last_price: float, why: Reasons) -> PnlMetrics:
+def _pnl(result: BacktestResult, split: FillSplit, began_at: float | None, last_price: float, why: Reasons) -> PnlMetrics:
     spread, adverse = float(split.spread.sum()), float(split.adverse.sum())
     with localcontext(prec=EXACT_DIGITS):
         total = result.final_equity - result.initial_equity
         spread_exact, adverse_exact = (Decimal(repr(round(each, SPLIT_DECIMALS))) for each in (spread, adverse))
         inventory = total + result.fees - spread_exact - adverse_exact
-    began_at = opening_price(result)
     unexplained: float | None
     if began_at is None:
         unexplained = why.none("pnl.unexplained_quote", "there is no price")

@@ -236,7 +236,7 @@ def decomposition(metrics: Metrics) -> Picture:
 
 
 def by_hour(metrics: Metrics) -> Picture:
-    """The parts of the profit for each hour of the day in which there were fills."""
+    """The parts of the profit for each hour of the day with fills or a position."""
     rows: tuple[Part, ...] = metrics.by_hour
     hours = [row.group for row in rows]
     parts = (
@@ -255,7 +255,12 @@ def by_hour(metrics: Metrics) -> Picture:
         "xaxis": {"type": "category", "title": {"text": "hour, UTC"}},
         "yaxis": {"title": {"text": "quote"}},
     }
-    return Picture("By hour of the fill", "What the fills of each hour brought until the end of the run.", data, layout)
+    return Picture(
+        "By hour",
+        "Spread, adverse selection and fees of the fills of each hour, and what the position earned in it.",
+        data,
+        layout,
+    )
 
 
 # --- several results ---------------------------------------------------------------------------------------------------------

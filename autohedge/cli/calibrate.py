@@ -62,7 +62,7 @@ def calibrate(
     if as_json:
         print_json(found, suggestion)
     else:
-        print_calibration(found, suggestion)
+        print_calibration(found, suggestion, html)
     if found.refusals:
         fail("; ".join(f"{name} refused: {refusal}" for name, refusal in found.refusals.items()), EXIT_USAGE)
 

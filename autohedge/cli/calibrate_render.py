@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -64,7 +65,7 @@ def as_plain_data(found: Calibration, suggestion: Suggestion | None) -> dict[str
     return data
 
 
-def print_calibration(found: Calibration, suggestion: Suggestion | None) -> None:
+def print_calibration(found: Calibration, suggestion: Suggestion | None, picture: Path | None) -> None:
     """The numbers as a table, how the orders were found, what speaks against it all, and settings to paste."""
     console = stdout_console()
     instrument = found.instrument
@@ -80,6 +81,8 @@ def print_calibration(found: Calibration, suggestion: Suggestion | None) -> None
     console.print(Text(f"{span}: {_about_the_orders(found)}"))
     for doubt in found.doubts:
         console.print(Text(f"doubt: {doubt}"))
+    if picture is not None:
+        console.print(Text(f"Picture: {picture}"), soft_wrap=True)
     if suggestion is not None:
         console.print(Text(_about_the_suggestion(found, suggestion)))
         print("\n[maker]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -38,6 +39,8 @@ DEFAULT_SPAN = "30d"
 DEFAULT_DURATION = "10m"
 PUBLIC_VENUE = "binance"
 
+_PAIR = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", re.ASCII)
+
 
 class Job(NamedTuple):
     """One series to bring into the store from one source."""
@@ -69,6 +72,11 @@ class Wanted(NamedTuple):
         if self.venue not in (None, PUBLIC_VENUE):
             raise ConfigError(
                 f"candles can be downloaded from {PUBLIC_VENUE}, found {self.venue}; import others with --from PATH"
+            )
+        odd = next((symbol for symbol in self.symbols if not _PAIR.fullmatch(symbol)), None)
+        if odd is not None:
+            raise ConfigError(
+                f"expected a symbol of {PUBLIC_VENUE} such as BTC/USDT, in capitals and with its slash, found {odd!r}"
             )
         length = Timeframe.M1 if self.timeframe is None else timeframe(self.timeframe)
         start_ns, end_ns = self.span_ns()

@@ -8,6 +8,7 @@ refusal does not (`VenueRefused`), and an answer that is not candles is never us
 
 from __future__ import annotations
 
+import asyncio
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +38,15 @@ _SHOWN = 120
 class BinanceCandles:
     """A `CandleSource` of spot candles at Binance, or at any server that speaks the same at `base_url`.
 
-    A page costs 2 of the 6,000 units of request weight that an address has per minute; 600 requests use a fifth of them.
+    A page has `timeout_s` from question to last byte. It costs 2 of the 6,000 units of request weight that an address has per
+    minute; 600 requests use a fifth of them.
     """
 
     venue = "binance"
     is_complete = True
     requests_per_minute: float | None = 600.0
 
-    def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = 20.0) -> None:
+    def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = 30.0) -> None:
         import httpx
 
         try:
@@ -55,6 +57,7 @@ class BinanceCandles:
             raise ConfigError(f"expected an address such as {BASE_URL}, found {base_url!r}")
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers={"Accept": "application/json"})
         self._host = url.host
+        self._timeout_s = timeout_s
 
     async def page(self, symbol: str, timeframe: Timeframe, start_ns: int, end_ns: int) -> CandlePage:
         """At most 1,000 candles that open in [start_ns, end_ns), from the first on."""
@@ -90,11 +93,13 @@ class BinanceCandles:
 
         body = bytearray()
         try:
-            async with self._client.stream("GET", path, params=asked) as response:
+            async with asyncio.timeout(self._timeout_s), self._client.stream("GET", path, params=asked) as response:
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > _MAX_BODY_BYTES:
                         raise MarketDataError(f"{self._host} sent more than {_MAX_BODY_BYTES:,} bytes for a page of candles")
+        except TimeoutError as error:
+            raise SourceBusy(f"{self._host} did not send a page within {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise SourceBusy(f"{self._host} did not answer: {type(error).__name__} {error}".rstrip()) from error
         return response, bytes(body)

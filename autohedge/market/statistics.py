@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from math import sqrt
+from typing import Protocol
 
-from autohedge.domain.book import OrderBook
 from autohedge.domain.instrument import Instrument
-from autohedge.domain.market_data import BUY, SELL, MarketEvent, Trade
+from autohedge.domain.market_data import BUY, SELL, Level, MarketEvent, Side, Trade
 from autohedge.domain.measures import depth_score_of, imbalance_of, realised_volatility, spread_bps_of
 from autohedge.domain.view import BookStatistics, TradeStatistics
 
@@ -39,6 +39,25 @@ _TRADE_WINDOW_NS = TRADE_WINDOW_S * NS_PER_S
 def depth_scale(instrument: Instrument, reference_quote: float) -> float:
     """What turns Σ lots ÷ level × twice the mid in ticks into a score, where `reference_quote` of depth scores 100."""
     return 100.0 * float(instrument.lot_size * instrument.tick_size) / 2.0 / 2.0 / reference_quote
+
+
+class ReadableBook(Protocol):
+    """The book as the statistics read it."""
+
+    is_valid: bool
+    best_bid_ticks: int
+    best_bid_lots: int
+    best_ask_ticks: int
+    best_ask_lots: int
+
+    @property
+    def newest_update_id(self) -> int:
+        """The newest update the book contains."""
+        ...
+
+    def levels(self, side: Side, n: int) -> Sequence[Level]:
+        """Up to `n` displayed levels, best first."""
+        ...
 
 
 class RollingStatistics:
@@ -87,7 +106,7 @@ class RollingStatistics:
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
-    def on_event(self, event: MarketEvent, book: OrderBook) -> None:
+    def on_event(self, event: MarketEvent, book: ReadableBook) -> None:
         """Take an event that was received and, if it was one for the book, has just been applied to `book`."""
         ts_ns = event.ts_init_ns
         if ts_ns >= self._next_ns:
@@ -111,7 +130,7 @@ class RollingStatistics:
             while trades[0].ts_init_ns < ts_ns - 2 * _TRADE_WINDOW_NS:
                 trades.popleft()
 
-    def _cross_grid(self, ts_ns: int, book: OrderBook) -> None:
+    def _cross_grid(self, ts_ns: int, book: ReadableBook) -> None:
         """Sample the grid seconds up to `ts_ns` from what was known before the event that crossed them."""
         crossed = (ts_ns - self._next_ns) // NS_PER_S + 1
         bid, ask = self._bid_ticks, self._ask_ticks
@@ -156,7 +175,7 @@ class RollingStatistics:
 
     # --- what is known ---------------------------------------------------------------------------------------------------
 
-    def snapshot(self, book: OrderBook, now_ns: int) -> BookStatistics | None:
+    def snapshot(self, book: ReadableBook, now_ns: int) -> BookStatistics | None:
         """All statistics of the book at `now_ns`; None without a valid, two-sided, uncrossed book."""
         bid, ask = book.best_bid_ticks, book.best_ask_ticks
         if not book.is_valid or not 0 < bid < ask:
@@ -225,7 +244,7 @@ class RollingStatistics:
             return_bps=(prices[-1] / prices[0] - 1.0) * 1e4,
         )
 
-    def depth_score(self, book: OrderBook) -> float:
+    def depth_score(self, book: ReadableBook) -> float:
         """0–100, how much rests near the mid; 0 for a one-sided or empty book."""
         bid, ask = book.best_bid_ticks, book.best_ask_ticks
         if not bid or not ask:
@@ -236,7 +255,7 @@ class RollingStatistics:
                 weighted += lots / i
         return depth_score_of(weighted, bid + ask, self._depth_scale)
 
-    def imbalance(self, book: OrderBook) -> float:
+    def imbalance(self, book: ReadableBook) -> float:
         """(bids − asks) ÷ (bids + asks) of the sizes of the best five levels: −1 only asks … +1 only bids; 0 when empty."""
         bids = sum([lots for _, lots in book.levels(BUY, IMBALANCE_LEVELS)])
         asks = sum([lots for _, lots in book.levels(SELL, IMBALANCE_LEVELS)])

@@ -7,13 +7,15 @@ price is a fair game (no drift); memory does not grow with duration.
 
 Refuses: to look like any real instrument. The price starts at a neutral 100, and nothing is fitted to data.
 
-The flow, action by action (time between actions is exponential; its mean moves slowly, which clusters volatility):
+The flow, action by action (time between actions is exponential; its mean moves slowly and far, which clusters volatility):
 
 * A hidden *value* takes a small symmetric step, proportional to itself.
-* Rarely a *burst* begins: news moves the value by a part of a distance, and a hurried taker sweeps the book over the whole of
-  it within some tens of milliseconds. What was not news comes back as makers refill.
-* Takers know the value. They buy when it is above the best ask and sell when it is below the best bid; otherwise the order is
-  noise, whose side comes in runs.
+* Now and then a *burst* begins, oftener when the pace is high: news moves the value by a part of a distance with a heavy tail,
+  and a hurried taker sweeps the book over the whole of it within some tens of milliseconds. What was not news comes back as
+  makers refill. A wide spread makes everybody quicker.
+* Half of the takers know the value. They buy when it is above the best ask and sell when it is below the best bid; any other
+  order is noise. Noise is large parent orders traded in pieces, one after the other: its side has a long memory. Its market
+  impact is in proportion to how far its side could not be expected, so that nobody can foretell the value from it.
 * Makers believe in a lagged value. They cancel a best price that has become too good, improve one that has become too bad, and
   lean sizes at the touch towards the value: imbalance foretells the next move a little, and reverts as the move comes.
 * Levels at depth are placed, resized and deleted at random; a side shows at most `LEVELS` levels, and loses the farthest.
@@ -23,14 +25,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from decimal import Decimal, localcontext
-from functools import cache
+from decimal import Decimal
 from hashlib import sha256
 from random import Random
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, TopOfBook, Trade
 from autohedge.simulation.market_parameters import MarketParameters, check_market
+from autohedge.simulation.market_tables import ONE, URN, exponential_table, mean_gaps_ns, persistence, run_lengths
 
 LEVELS = 64
 """Most levels that one side displays."""
@@ -40,21 +42,21 @@ MIN_LEVELS = 16
 _S = 1_000_000_000
 _ONE = 1 << 16
 """One tick in the fixed-point numbers of values and distances."""
-_URN = 128
-"""Balls in the urn (Ehrenfest's) whose slow, mean-reverting count sets the pace: eight more double it."""
-_KICK = 8
-"""Balls that a burst throws in: it doubles the pace, for a while."""
+_KICK_BPS = 16
+"""For each of so many basis points of its reach a burst throws a ball into the urn: the pace rises, for a while."""
+_HOT = 80
+"""A burst throws no ball into an urn of so many (sixteen times the middle pace): bursts alone cannot keep the market there."""
 _HURRY_NS = 15_000_000
 """Mean time between actions during a burst."""
 _LONGEST_WAIT = 6
 """No silence between two actions is longer than this many mean ones."""
 _EVERYTHING = 1 << 62
-_NEVER_NS = 1 << 63
+_NEVER = 1 << 63
 
 # Shares of the actions, in 256ths. The rest rearranges levels at depth; a sweep is looked at first, and only in a burst.
 _SWEEPS = 192
-_TAKES = 40
-_MAKES = 110
+_TAKES = 80
+_MAKES = 136
 
 Print = tuple[int, int]
 """(price_ticks, size_lots) of one trade."""
@@ -125,23 +127,25 @@ class MarketGenerator:
         self, instrument: Instrument, seed: int, duration_s: float, start_ns: int, parameters: MarketParameters
     ) -> None:
         check_market(instrument, seed, duration_s, start_ns, parameters)
-        key = f"autohedge simulated market 1\n{seed}\n{instrument.symbol}"
+        key = f"autohedge simulated market 2\n{seed}\n{instrument.symbol}"
         self._bits = Random(int.from_bytes(sha256(key.encode()).digest(), "big")).getrandbits
-        self._waits = _exponential_table()
+        self._waits, self._run_lengths, self._persistence = exponential_table(), run_lengths(), persistence()
         self._now_ns = self._arrived_ns = start_ns
         self._end_ns = start_ns + round(duration_s * _S)
         self._scale(instrument, parameters)
 
         start_ticks = int(parameters.start_price / instrument.tick_size)
         self._step = step = max(1, start_ticks // 10_000)
+        self._wide = 4 * step
         self._value = self._belief = start_ticks * _ONE
         self._least_value = 4 * LEVELS * step * _ONE
-        self._half_spread = step * _ONE // 8
-        self._heat = self._bits(_URN).bit_count()
-        self._run = BUY if self._bits(1) else SELL
+        self._half_spread = step * _ONE // 16
+        self._heat = self._bits(URN).bit_count()
+        self._run = BUY
+        self._run_age = self._run_length = 0
         self._burst: Side | None = None
         self._burst_limit = self._update_id = self._trade_id = 0
-        self._next_burst_ns = start_ns + self._calm()
+        self._until_burst = self._calm()
         self._bids = _Ladder(1, (start_ticks - 1) // step * step, step)
         self._asks = _Ladder(-1, -(-(start_ticks + 1) // step) * step, step)
         for ladder in (self._bids, self._asks):
@@ -158,10 +162,10 @@ class MarketGenerator:
         self._impact = round(parameters.impact_bps / 10_000 * (1 << 20))
         self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
         bursts_per_minute = parameters.bursts_per_minute
-        self._calm_ns = round(min(60 * _S / bursts_per_minute, _NEVER_NS)) if bursts_per_minute else _NEVER_NS
+        self._calm_actions = round(60 * parameters.actions_per_s / bursts_per_minute) if bursts_per_minute else _NEVER
         self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
         self._longest_ns = round(_LONGEST_WAIT * _S / parameters.actions_per_s)
-        self._gaps_ns = _mean_gaps_ns(parameters.actions_per_s)
+        self._gaps_ns = mean_gaps_ns(parameters.actions_per_s)
 
     def actions(self) -> Iterator[list[MarketEvent]]:
         """The events of one action after another, the snapshot first, in order of arrival. Can be consumed once."""
@@ -194,28 +198,31 @@ class MarketGenerator:
         if self._burst is not None:
             self._now_ns += 1 + (_HURRY_NS * wait >> 10)
             return
+        if self._asks.best - self._bids.best > self._wide:
+            wait >>= 1
         self._now_ns += 1 + min(self._gaps_ns[self._heat] * wait >> 10, self._longest_ns)
         if not bits(2):
             self._heat += 1 if bits(7) >= self._heat else -1
         value = self._value
         value += (bits(64).bit_count() - 32) * (value * self._sigma >> 40)
-        if self._now_ns >= self._next_burst_ns:
-            self._next_burst_ns = self._now_ns + self._calm()
+        self._until_burst -= ONE
+        if self._until_burst < 0:
+            self._until_burst = self._calm()
             value += self._begin_burst()
         self._value = max(value, self._least_value)
-        self._belief += (self._value - self._belief) >> 3
+        self._belief += (self._value - self._belief) * 3 >> 4
 
     def _calm(self) -> int:
-        """Time to the next burst."""
-        return self._calm_ns * self._waits[self._bits(8)] >> 10
+        """How many actions pass before the next burst, times `ONE`."""
+        return self._calm_actions * self._waits[self._bits(8)]
 
     def _begin_burst(self) -> int:
         """Aim a sweep; its reach has a heavy, bounded tail (Pareto with exponent 2). Returns the news in it, 19 to 56 %."""
         bits = self._bits
-        reach = (self._value * self._burst_frac >> 20) * 1_056 // math.isqrt(bits(10) + 68 << 10)
+        reach = (self._value * self._burst_frac >> 20) * 1_032 // math.isqrt(bits(10) + 17 << 10)
         self._burst = side = BUY if bits(1) else SELL
         self._burst_limit = (self._asks.best if side is BUY else self._bids.best) + side * (reach // _ONE)
-        self._heat = min(_URN, self._heat + _KICK)
+        self._heat = max(self._heat, min(_HOT, self._heat + reach * 10_000 // (self._value * _KICK_BPS)))
         return side * (reach * (192 + 3 * bits(7)) >> 10)
 
     # --- actions --------------------------------------------------------------------------------------------------------
@@ -238,19 +245,29 @@ class MarketGenerator:
         """A market order, informed or noise, that stops three levels beyond the best price; noise waits for a narrow spread."""
         bits, step = self._bits, self._step
         bid, ask = self._bids.best, self._asks.best
-        if self._value > ask * _ONE:
+        knows = bits(1)
+        if knows and self._value > ask * _ONE:
             side = BUY
-        elif self._value < bid * _ONE:
+        elif knows and self._value < bid * _ONE:
             side = SELL
+        elif ask - bid > self._wide:
+            return BUY, []
         else:
-            if ask - bid > 4 * step:
-                return BUY, []
-            if not bits(2):
-                self._run = SELL if self._run is BUY else BUY
-            side = self._run
-            self._value += side * ((self._value * self._impact >> 20) * bits(8) >> 7)
+            side = self._noise()
         lots = self._trade_lots * 4_096 // (bits(12) + 32)
         return side, self._asks.execute(lots, ask + 3 * step) if side is BUY else self._bids.execute(lots, bid - 3 * step)
+
+    def _noise(self) -> Side:
+        """The side of the next piece of a parent order; what of it could not be expected moves the value."""
+        bits = self._bits
+        expected = self._run * self._persistence[self._run_age]
+        if self._run_age == self._run_length:
+            self._run = BUY if bits(1) else SELL
+            self._run_age, self._run_length = 0, self._run_lengths[bits(8)]
+        self._run_age += 1
+        side = self._run
+        self._value += (side * ONE - expected) * ((self._value * self._impact >> 20) * bits(8) >> 7) >> 10
+        return side
 
     def _make(self) -> None:
         """A maker looks at both sides, in random order."""
@@ -274,7 +291,7 @@ class MarketGenerator:
         if steps == 0 and self._bits(1):
             lots = self._size(0)
             favoured = (2 * self._value - (best + other.best) * _ONE) * sign > 0
-            ladder.put(best, lots * 3 // 2 if favoured else lots // 2 + 1)
+            ladder.put(best, lots * 3 if favoured else lots // 4 + 1)
 
     def _rearrange(self) -> None:
         """One or two levels behind the touch are placed, resized or deleted; the farthest go first when there are too many."""
@@ -329,24 +346,3 @@ class MarketGenerator:
         self._arrived_ns = arrived
         bids.changed, asks.changed = {}, {}
         return events
-
-
-@cache
-def _exponential_table() -> tuple[int, ...]:
-    """256 equally likely quantiles of the exponential distribution with mean 1, times 1024.
-
-    From `Decimal`, whose logarithm is correctly rounded: a C library's may differ in the last bit between machines.
-    """
-    with localcontext() as context:
-        context.prec = 15
-        return tuple(int(-(Decimal(2 * i + 1) / 512).ln() * 1_024) for i in range(256))
-
-
-def _mean_gaps_ns(actions_per_s: float) -> tuple[int, ...]:
-    """Mean time to the next action for each state of the urn; `1 / actions_per_s` on average over its binomial states."""
-    eighth = math.sqrt(math.sqrt(math.sqrt(2.0)))  # square roots are correctly rounded everywhere, powers are not
-    relative = [1.0]
-    for _ in range(_URN):
-        relative.append(relative[-1] / (eighth * eighth))
-    mean = sum(math.comb(_URN, balls) * gap for balls, gap in enumerate(relative)) / 2**_URN
-    return tuple(round(_S / actions_per_s * gap / mean) for gap in relative)

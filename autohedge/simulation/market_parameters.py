@@ -22,21 +22,21 @@ class MarketParameters:
     """What the artificial market is like; `ConfigError` for a number outside its bounds.
 
     `start_price` quote per base · `actions_per_s` mean pace of takers and makers together outside bursts and their echo ·
-    `volatility_per_hour` σ of the hidden value but for news and impact, a fraction · `impact_bps` mean move of the value with
-    the side of a noise order (what a market learns from flow) · `level_quote` value at a typical best price ·
-    `min_trade_quote` smallest market order (the largest is 128 times as much) · `bursts_per_minute` and `burst_bps` how often
-    a sweep comes and how far it goes at least (at most four times as far) · `feed_latency_ms` least time from the venue to us
-    (at most twice as much, and later behind other messages).
+    `volatility_per_hour` σ of the hidden value but for news and impact, a fraction · `impact_bps` mean move of the value with a
+    noise order whose side nobody could expect (what a market learns from flow) · `level_quote` value at a typical best price ·
+    `min_trade_quote` smallest market order (the largest is 128 times as much) · `bursts_per_minute` and `burst_bps` how often a
+    sweep comes at the mean pace, and how far it goes at least (at most eight times as far) · `feed_latency_ms` least time from
+    the venue to us (at most twice as much, and later behind other messages).
     """
 
     start_price: Decimal = Decimal(100)
-    actions_per_s: float = 3.2
-    volatility_per_hour: float = 0.003
-    impact_bps: float = 0.5
+    actions_per_s: float = 3.6
+    volatility_per_hour: float = 0.005
+    impact_bps: float = 1.5
     level_quote: float = 10_000.0
     min_trade_quote: float = 100.0
-    bursts_per_minute: float = 1.6
-    burst_bps: float = 22.0
+    bursts_per_minute: float = 4.0
+    burst_bps: float = 10.0
     feed_latency_ms: float = 3.0
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class MarketParameters:
             ("impact_bps", 0.0, 10.0),
             ("level_quote", 1.0, 1e12),
             ("min_trade_quote", 0.01, 1e9),
-            ("bursts_per_minute", 0.0, 5.0),
+            ("bursts_per_minute", 0.0, 10.0),
             ("burst_bps", 1.0, 40.0),
             ("feed_latency_ms", 0.0, 10_000.0),
         )

@@ -21,7 +21,8 @@ NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer other than candles: another body, or only so much of the page, announced as that much or as the whole."""
+    """An answer other than candles: another body, or only so much of the page, announced as that much or as the
+    whole; no answer; or one that begins and does not go on."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Fault:
     cut_bytes: int | None = None
     announce_whole: bool = False
     hang_up: bool = False
+    stall: bool = False
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Venue:
     arrivals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     date: str | None = None
     url: str = ""
+    closing: threading.Event = field(default_factory=threading.Event)
 
     def rows(self, asked: dict[str, str]) -> list[list[Any]]:
         """The page as the venue makes it: open candles too, the end inclusive."""
@@ -103,6 +106,11 @@ def serving(venue: Venue) -> Iterator[Venue]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(length))
             self.end_headers()
+            if fault is not None and fault.stall:
+                self.wfile.write(body[:1])
+                self.close_connection = True
+                venue.closing.wait()
+                return
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -121,6 +129,7 @@ def serving(venue: Venue) -> Iterator[Venue]:
     try:
         yield venue
     finally:
+        venue.closing.set()
         server.shutdown()
         thread.join()
         server.server_close()

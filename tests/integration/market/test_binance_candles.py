@@ -162,6 +162,14 @@ async def test_a_failure_that_passes_is_tried_again(
     assert store.read(BTC).equals(TABLE)
 
 
+async def test_an_answer_that_begins_and_does_not_go_on_is_given_up(venue: Venue) -> None:
+    venue.faults = [Fault(stall=True)]
+    source = BinanceCandles(venue.url, timeout_s=0.3)
+    with pytest.raises(SourceBusy, match=r"did not (send a page within 0\.3 s|answer: ReadTimeout)"):
+        await source.page("BTC/USDT", M1, minute(0), minute(1))
+    await source.aclose()
+
+
 async def test_a_venue_that_stays_down_is_told_and_what_came_is_kept(
     venue: Venue, source: BinanceCandles, store: CandleStore
 ) -> None:

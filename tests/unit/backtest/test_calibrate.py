@@ -192,10 +192,10 @@ async def test_what_a_feed_cannot_tell_is_refused_and_the_rest_is_told(market: l
 
 
 async def test_a_few_orders_without_their_book_are_a_doubt(market: list[MarketEvent]) -> None:
-    """One in ten prints where no book was."""
+    """One in twenty prints where no book was."""
     moved: list[MarketEvent] = []
     for event in market:
-        elsewhere = isinstance(event, Trade) and event.trade_id % 10 == 0
+        elsewhere = isinstance(event, Trade) and event.trade_id % 20 == 0
         moved.append(event._replace(price_ticks=event.price_ticks - 9_999 * event.aggressor) if elsewhere else event)
     found = await calibrate(ListFeed(moved))
     assert found.intensity is not None

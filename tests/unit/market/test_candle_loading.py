@@ -34,12 +34,12 @@ def test_a_sound_file_is_loaded_exactly(tmp_path: Path) -> None:
 
 def test_every_error_is_told_and_one_that_is_allowed_is_not_in_the_way(tmp_path: Path) -> None:
     path = saved(tmp_path, walk(100)[[*range(40), *range(50, 100), 99]])
-    with pytest.raises(
-        MarketDataError, match=r"candles\.csv: not fit for use: duplicate \(1, first row 91, .*; gap \(1, first 2024"
-    ):
+    with pytest.raises(MarketDataError, match=r"candles\.csv: not fit for use: duplicate \(1, first row 91, .*; gap \(1, "):
         load_candles(path, now_ns=NOW_NS)
-    with pytest.raises(MarketDataError, match=r"not fit for use: duplicate .*others? with other values|duplicate"):
+    with pytest.raises(MarketDataError) as refused:
         load_candles(path, now_ns=NOW_NS, allow={"gap"})
+    assert "duplicate" in str(refused.value)
+    assert "gap" not in str(refused.value)
     gapped = saved(tmp_path, walk(100)[[*range(40), *range(50, 100)]])
     loaded = load_candles(gapped, now_ns=NOW_NS, allow={"gap"})
     assert gaps(loaded.candles["ts_ns"], M1) == [Gap(MIDNIGHT_NS + 40 * M1.interval_ns, MIDNIGHT_NS + 50 * M1.interval_ns, 10)]

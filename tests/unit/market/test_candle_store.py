@@ -287,6 +287,46 @@ def test_a_kill_loses_nothing_that_was_merged_and_notes_nothing_that_was_not(tmp
         assert store.read(series).equals(table)
 
 
+MERGE_EVERY_SECOND = """
+import sys
+from pathlib import Path
+from autohedge.market.candle_store import CandleStore, CandleSeries
+from autohedge.market.timeframes import Timeframe
+from tests.unit.market.candle_tables import MIDNIGHT_NS, walk
+store, series, table = CandleStore(Path(sys.argv[1])), CandleSeries("binance", "BTC/USDT", Timeframe.M1), walk(60)
+print("ready", flush=True)
+sys.stdin.readline()
+for row in range(int(sys.argv[2]), 60, 2):
+    opens = int(table["ts_ns"][row])
+    store.merge(series, table[row : row + 1], now_ns=2**62, covered=(opens, opens + 60 * 10**9))
+"""
+
+
+def test_two_who_write_at_once_lose_nothing_of_each_other(store: CandleStore) -> None:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", MERGE_EVERY_SECOND, str(store.root), str(first)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        for first in (0, 1)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=30)
+        assert writer.returncode == 0
+    assert store.read(BTC).equals(walk(60))
+    assert store.covered(BTC) == ((MIDNIGHT_NS, MIDNIGHT_NS + 60 * STEP_NS),)
+
+
 def test_the_note_has_nanoseconds_as_texts(store: CandleStore) -> None:
     """They exceed what a JSON number holds elsewhere."""
     store.merge(BTC, walk(3), now_ns=NOW_NS, covered=(MIDNIGHT_NS, MIDNIGHT_NS + STEP_NS))

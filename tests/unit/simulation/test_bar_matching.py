@@ -72,7 +72,14 @@ def test_a_buy_costs_its_value_and_its_fee() -> None:
 
 @pytest.mark.parametrize(
     ("lots", "price", "expected"),
-    [(4, 10_000, MIN_QTY), (501, 10, MAX_QTY), (5, 199, MIN_NOTIONAL), (500, 81, MAX_NOTIONAL), (5, 200, ACCEPTED), (500, 80, 0)],
+    [
+        (4, 10_000, MIN_QTY),
+        (501, 10, MAX_QTY),
+        (5, 199, MIN_NOTIONAL),
+        (500, 81, MAX_NOTIONAL),
+        (5, 200, ACCEPTED),
+        (500, 80, 0),
+    ],
 )
 def test_the_rules_of_the_instrument_refuse_by_name(lots: int, price: int, expected: int) -> None:
     assert refusal_by_rules(RULES, lots, price) == expected

@@ -45,7 +45,10 @@ def test_chance_moves_it_from_eight_to_twelve_tenths() -> None:
 
 
 @given(
-    model=st.sampled_from(MODELS), lots=st.integers(1, 10**9), more=st.integers(0, 10**9), chance=st.floats(0, 1, exclude_max=True)
+    model=st.sampled_from(MODELS),
+    lots=st.integers(1, 10**9),
+    more=st.integers(0, 10**9),
+    chance=st.floats(0, 1, exclude_max=True),
 )
 def test_a_larger_share_never_pays_less(model: SlippageModel, lots: int, more: int, chance: float) -> None:
     small, large = (slippage_frac(model.code, 0.01, 0.0, size, 10**9, chance) for size in (lots, lots + more))

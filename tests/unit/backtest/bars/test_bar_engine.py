@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -76,7 +77,9 @@ def test_a_resting_order_is_not_filled_better_than_its_price(bars_of: Any, scrip
     assert strategy.fills[0].price == 99
 
 
-def test_a_limit_order_that_arrives_beyond_the_market_takes_at_the_open(bars_of: Any, scripted: Any, plain: Assumptions) -> None:
+def test_a_limit_order_that_arrives_beyond_the_market_takes_at_the_open(
+    bars_of: Any, scripted: Any, plain: Assumptions
+) -> None:
     """It pays what the market asks and slippage, never more than its limit."""
     rows = [FLAT, (95, 96, 94, 95)]
     strategy = scripted({0: lambda s: s.buy(1, 99)})
@@ -182,7 +185,7 @@ def test_an_order_that_cannot_be_is_rejected_with_its_reason(
     instrument: Instrument, bars_of: Any, scripted: Any, plain: Assumptions, act: Callable[[Strategy], Any], reason: str
 ) -> None:
     """It has no other effect: no position, no money set aside."""
-    strict = Instrument(**{**vars(instrument), "min_notional": Decimal(5), "max_qty": Decimal(1_000)})
+    strict = replace(instrument, min_notional=Decimal(5), max_qty=Decimal(1_000))
     bars = bars_of([FLAT, (100, 100.5, 99.5, 100), FLAT], strict)
     strategy = scripted({0: act})
     result = run_bars(strategy, bars, plain)
@@ -395,7 +398,8 @@ def test_every_atom_is_accounted_for(walk: Callable[..., Bars], seed: int, fee: 
     assert result.final_equity == result.initial_equity + position.realized_quote + unrealized - position.fees_quote
     assert result.fees == position.fees_quote
     assert result.final_equity == strategy.cash + value
-    moved = [(price, size * side) for price, size, side in zip(result.fills.price, result.fills.size_base, result.fills.side)]
+    fills = result.fills
+    moved = [(price, size * side) for price, size, side in zip(fills.price, fills.size_base, fills.side, strict=True)]
     exact = [(Decimal(repr(float(price))), Decimal(repr(float(size)))) for price, size in moved]
     assert strategy.cash == result.initial_equity - sum((price * size for price, size in exact), Decimal(0)) - result.fees
     assert position.size == sum((size for _, size in exact), Decimal(0))

@@ -108,7 +108,10 @@ def test_the_fingerprint_tells_one_tick_apart(make: Callable[..., Bars]) -> None
         ({"volume": [1.0, -2.0, 0.0, 1.0]}, r"bar 1: a negative volume"),
         ({"close": [101.0, 100.505, 100.1, 100.9]}, r"bar 1: close off the tick 0.01: 100.505"),
         ({"close": [101.0, 1e19, 100.1, 100.9]}, r"bar 1: close too large to be exact"),
-        ({"ts_ns": [10 * MINUTE_NS, 11 * MINUTE_NS, 11 * MINUTE_NS, 12 * MINUTE_NS]}, r"bar 2: the time of the bar before again"),
+        (
+            {"ts_ns": [10 * MINUTE_NS, 11 * MINUTE_NS, 11 * MINUTE_NS, 12 * MINUTE_NS]},
+            r"bar 2: the time of the bar before again",
+        ),
         ({"ts_ns": [10 * MINUTE_NS, 12 * MINUTE_NS, 11 * MINUTE_NS, 13 * MINUTE_NS]}, r"bar 2: a time before that"),
         ({"ts_ns": [600_000, 660_000, 720_000, 780_000]}, r"bar 1: begun before .*nanoseconds\?.*3 such bars"),
         ({"ts_ns": [-1, 0, MINUTE_NS, 2 * MINUTE_NS]}, r"bar 0: a time before 1970"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +27,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"commission_frac": 0, "slippage_model": "none", "api_failure_frac": 0, "participation_frac": None},
     ),
     "at the close": ({"fast": 3, "slow": 9}, {"fill_at": "close", "participation_frac": "0.05"}),
-    "many failures": ({"fast": 2, "slow": 5, "cash_share_frac": "0.5"}, {"api_failure_frac": 0.4, "slippage_model": "logarithmic"}),
+    "many failures": (
+        {"fast": 2, "slow": 5, "cash_share_frac": "0.5"},
+        {"api_failure_frac": 0.4, "slippage_model": "logarithmic"},
+    ),
     "failures at the close": ({"fast": 2, "slow": 5}, {"api_failure_frac": 0.4, "fill_at": "close", "seed": 9}),
     "thin volume": ({"fast": 2, "slow": 7}, {"participation_frac": "0.01", "slippage_model": "square_root"}),
     "slow venue": ({"fast": 2, "slow": 7}, {"latency_ms": 150_000}),
@@ -77,7 +81,7 @@ def test_so_it_is_on_any_path(
 @pytest.mark.parametrize("case", ["defaults", "at the close", "failures at the close", "thin volume"])
 def test_a_grid_is_its_single_runs(walk: Callable[..., Bars], case: str) -> None:
     """Pair by pair: money, trades, and the deepest drawdown."""
-    parameters, assumed = CASES[case]
+    _, assumed = CASES[case]
     bars, assumptions = walk(2_000, 4, step=0.004), Assumptions.of(**assumed)
     pairs = [(fast, slow) for fast in (2, 5, 9) for slow in (10, 21, 60)]
     grid = ema_cross_grid(bars, pairs, assumptions)
@@ -128,7 +132,7 @@ def test_what_does_not_fit_is_refused_by_name(
 def test_money_that_outgrows_64_bits_on_its_way_ends_the_run(bars_of: Any, instrument: Instrument) -> None:
     """Bought at 2, sold at 1,700, again and again: the fourth time it would be more than 64 bits hold."""
     closes = ([1] * 10 + [2, 2_000, 1_999, 1_900, 1_700, 1]) * 4
-    boundless = Instrument(**{**vars(instrument), "max_qty": Decimal(10**15)})
+    boundless = replace(instrument, max_qty=Decimal(10**15))
     bars = bars_of([(close, close, close, close, 1) for close in closes], boundless)
     assumptions = Assumptions.of(api_failure_frac=0, participation_frac=None, slippage_model="none", fill_at="close")
     for run in (

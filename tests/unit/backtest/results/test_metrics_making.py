@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest.definitions import DEFINITIONS, SECTIONS
@@ -36,16 +36,17 @@ def markets(draw: Any) -> tuple[list[tuple[float, str]], list[tuple[float, int, 
     return ticks, [(*row, draw(st.booleans())) for row in draw(st.lists(fill, max_size=12))]
 
 
-def _result(make: Any, market: Any, base: str = "0") -> Any:
+def _result(make: Any, market: Any, base: str = "0", end_s: float = 201.0) -> Any:
     ticks, rows = market
 
     def mid(at: float) -> str:
         return next(price for when, price in reversed(ticks) if when <= at)
 
     fills = [make.fill(at, side, price, size, fee, mid(at) if known else None) for at, side, price, size, fee, known in rows]
-    return make.traded(fills, ticks, end_s=201.0, base=base)
+    return make.traded(fills, ticks, end_s=end_s, base=base)
 
 
+@settings(deadline=None)
 @given(market=markets(), base=st.sampled_from(["0", "3"]))
 def test_the_parts_of_the_profit_add_up(make: Any, market: Any, base: str) -> None:
     """Spread + adverse selection + inventory − fees is the PnL exactly, and fills and prices explain the inventory to 1e-7."""
@@ -55,15 +56,15 @@ def test_the_parts_of_the_profit_add_up(make: Any, market: Any, base: str) -> No
     assert found.unexplained_quote == pytest.approx(0.0, abs=1e-7)
 
 
+@settings(deadline=None)
 @given(market=markets())
-def test_sides_and_hours_add_up_to_the_whole(make: Any, market: Any) -> None:
+def test_sides_add_up_to_the_whole(make: Any, market: Any) -> None:
     """Each way of splitting the fills gives every sum again; nothing belongs to two groups or to none."""
     metrics = measure(_result(make, market))
     total = float(metrics.pnl.total_quote)
     for rows in (
         [row for row in metrics.by_group if row.group in {"buy", "sell"}],
         [row for row in metrics.by_group if row.group in {"maker", "taker"}],
-        list(metrics.by_hour),
     ):
         assert sum(row.fills for row in rows) == metrics.making.fills
         assert sum(row.net_quote for row in rows) == pytest.approx(total, abs=1e-7)
@@ -71,6 +72,29 @@ def test_sides_and_hours_add_up_to_the_whole(make: Any, market: Any) -> None:
             float(metrics.pnl.spread_captured_quote), abs=1e-7
         )
         assert sum(row.fees_quote for row in rows) == pytest.approx(float(metrics.pnl.fees_quote), abs=1e-9)
+
+
+@settings(deadline=None)
+@given(market=markets(), base=st.sampled_from(["0", "3"]), stretch=st.sampled_from([1, 97, 1_000]))
+def test_hours_add_up_to_the_whole(make: Any, market: Any, base: str, stretch: int) -> None:
+    """Over minutes, hours or days, with or without base at the start: every sum of the hours is that of the run."""
+    ticks, rows = market
+    slow = [(at * stretch, price) for at, price in ticks], [(row[0] * stretch, *row[1:]) for row in rows]
+    metrics = measure(_result(make, slow, base, end_s=201.0 * stretch))
+    hours = metrics.by_hour
+    assert len({row.group for row in hours}) == len(hours)
+    assert sum(row.fills for row in hours) == metrics.making.fills
+    assert sum(row.net_quote for row in hours) == pytest.approx(float(metrics.pnl.total_quote), abs=1e-6)
+    assert sum(row.inventory_quote for row in hours) == pytest.approx(float(metrics.pnl.inventory_quote), abs=1e-6)
+
+
+def test_an_hour_has_what_the_position_earned_in_it(make: Any) -> None:
+    """Bought at 00:30 at 100, 103 at 01:00, 101 at 02:00 and to the end: +3, −2, nothing, although there was one fill."""
+    fills = [make.fill(1_800.0, +1, "100", "1", mid="100")]
+    ticks = [(0.0, "100"), (3_599.99, "103"), (7_199.99, "101"), (9_000.0, "101")]
+    hours = {row.group: row for row in measure(make.traded(fills, ticks, end_s=10_000.0)).by_hour}
+    assert {group: row.inventory_quote for group, row in hours.items()} == {"00": 3.0, "01": -2.0}
+    assert (hours["00"].fills, hours["01"].fills) == (1, 0)
 
 
 def test_the_split_by_hand(make: Any) -> None:
@@ -216,6 +240,7 @@ def test_every_figure_has_a_definition_and_every_definition_a_figure(make: Any) 
     assert {name.partition(".")[0] for name in names} == set(SECTIONS)
 
 
+@settings(deadline=None)
 @given(market=markets())
 def test_the_split_is_that_of_the_report_of_a_live_session(make: Any, market: Any) -> None:
     """Spread captured, adverse selection after 1 s and mark-outs equal those that the live engine keeps in exact integers."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest.metrics import measure
@@ -82,6 +82,7 @@ def test_a_geometric_brownian_motion_gives_its_own_drift_and_volatility(make: An
     assert found.annual_frac == pytest.approx(math.expm1(float(steps.sum()) / 10), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(rate=st.floats(-0.01, 0.01))
 def test_constant_returns_have_no_sharpe_ratio(make: Any, rate: float) -> None:
     """A ratio to a deviation of nothing is undefined, told with its reason, and never an infinity."""
@@ -100,6 +101,7 @@ def test_sharpe_is_made_of_returns_and_not_of_profit_levels(make: Any) -> None:
     assert one.sharpe == pytest.approx(other.sharpe, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(returns=returns_of_days, factor=st.sampled_from(["0.01", "3", "1000000"]))
 def test_figures_do_not_depend_on_the_size_of_the_capital(make: Any, returns: list[float], factor: str) -> None:
     """Ratios and fractions stay when all money is multiplied."""
@@ -113,6 +115,7 @@ def test_figures_do_not_depend_on_the_size_of_the_capital(make: Any, returns: li
     assert small.drawdown.max_frac == pytest.approx(large.drawdown.max_frac, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(returns=returns_of_days)
 def test_every_figure_is_finite_or_explained(make: Any, returns: list[float]) -> None:
     """JSON holds no NaN and no infinity, and every null of a figure has its reason."""
@@ -124,6 +127,7 @@ def test_every_figure_is_finite_or_explained(make: Any, returns: list[float]) ->
             assert metrics.undefined[name], name
 
 
+@settings(deadline=None)
 @given(returns=returns_of_days)
 def test_a_drawdown_is_a_fraction_and_its_times_are_in_order(make: Any, returns: list[float]) -> None:
     """0 ≤ drawdown ≤ 1, peak before trough before recovery, and as deep as the worst of all pairs of rows."""

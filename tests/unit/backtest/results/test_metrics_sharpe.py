@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest.sharpe import probabilistic_sharpe_ratio, sharpe_standard_error
@@ -29,6 +29,7 @@ def test_the_standard_error_is_that_of_lo_for_normal_returns() -> None:
     assert sharpe_standard_error(0.0, 101) == pytest.approx(0.1)
 
 
+@settings(deadline=None)
 @given(sharpe=st.floats(-1, 1), periods=st.integers(3, 10_000), skewness=st.floats(-2, 2), spare=st.floats(0.5, 10))
 def test_the_probability_is_that_of_a_normal_estimate(sharpe: float, periods: int, skewness: float, spare: float) -> None:
     """Φ of the distance in standard errors, which needs another way to compute Φ; half at the benchmark itself."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest.metrics import measure
@@ -103,6 +103,7 @@ def test_a_ratio_without_losses_is_none_and_not_infinite(make: Any) -> None:
     assert '"profit_factor": null' in json.dumps(metrics.to_dict(), allow_nan=False)
 
 
+@settings(deadline=None)
 @given(rows=trades)
 def test_round_trips_agree_with_an_exact_account(make: Any, rows: list[tuple[int, str, str]]) -> None:
     """Realised + unrealised − fees is the change of equity, against exact fractions; fees are counted once."""
@@ -116,6 +117,7 @@ def test_round_trips_agree_with_an_exact_account(make: Any, rows: list[tuple[int
     assert found.open_base == pytest.approx(sum(side * float(size) for side, _, size in rows), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(rows=trades)
 def test_the_profit_factor_is_the_quotient_of_the_sums(make: Any, rows: list[tuple[int, str, str]]) -> None:
     """Won ÷ lost by an exact average-cost account of our own; win rate and expectancy from the same list."""

@@ -88,7 +88,7 @@ def store(tmp_path: Path) -> ResultStore:
     return ResultStore(tmp_path / "backtests")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(result=results())
 def test_what_is_loaded_is_what_was_saved(store: ResultStore, make: Any, result: BacktestResult) -> None:
     """Every field comes back with its type and every column with its bits, whatever they hold."""

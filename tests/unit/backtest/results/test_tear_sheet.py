@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest import pictures, sheet_page
@@ -148,6 +148,7 @@ def test_data_of_pictures_cannot_end_their_element() -> None:
     assert page.pictures[0]["data"][0]["name"] == hostile
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_escaped_text_has_no_markup_and_can_be_written(text: str) -> None:
     """Nothing that opens an element or ends an attribute is left, whatever it was."""
@@ -244,6 +245,7 @@ def test_a_million_rows_make_a_small_file_that_keeps_the_extremes(make: Any) -> 
     assert sum(numbers(trace["y"]).size for trace in page.pictures[2]["data"][-2:]) == 3_847
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=200), buckets=st.integers(1, 9))
 def test_thinning_keeps_first_last_and_extremes_in_order(values: list[float], buckets: int) -> None:
     """Rows stay in order, the ends and the highest and lowest are kept, and there are at most four per bucket."""

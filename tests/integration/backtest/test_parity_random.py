@@ -1,0 +1,210 @@
+"""Random small markets, configurations and mandates through both drivers, and through a compiled run that is interrupted.
+
+The markets hold what a recording may: quotes that cross or have one side, updates lost and told late, snapshots that are too
+old, silence, and trades anywhere near. Orders rest near them, so that queues, fills, refusals and races all happen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autohedge.backtest import l2_lane
+from autohedge.backtest.l2_lane import CompiledLane
+from autohedge.backtest.l2_market import prepare_market
+from autohedge.domain.mandate import MandateProposal, Regime, RiskLevel
+from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, TopOfBook, Trade
+from autohedge.errors import ConfigError
+from autohedge.market.event_rows import columns_of
+from autohedge.market.instruments import simulated_instrument
+from autohedge.settings import Settings
+from tests.integration.backtest.twins import SYMBOL, LiveRun, differences, lane_of, parts_of, prepared, run_compiled, run_live
+from tests.integration.session.rig import MS, START_NS, FixedDesk
+
+COIN = simulated_instrument(SYMBOL)
+MID = 10_000
+
+
+class Street:
+    """A market made up by chance: prices in ticks around 100.00, sizes in lots; every step may be followed by the next at once."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.now_ns = START_NS
+        self.mid = MID
+        self.events: list[MarketEvent] = []
+        self.update_id = self.trade_id = 100
+        self.snapshot(1)
+
+    def step(self) -> None:
+        """One message more, mostly one that a calm market sends."""
+        rng = self.rng
+        self.now_ns += int(rng.choice((0, 0, 1, 7, 40, 100, 130, 260)) * MS)
+        what = rng.random()
+        if what < 0.40:
+            self.trade()
+        elif what < 0.60:
+            self.top(rng.choice((-1, 0, 0, 0, 1)), 1, rng.choice(SIZES), rng.choice(SIZES))
+        elif what < 0.85:
+            self.delta(rng.choice((0,) * 30 + (2,)))
+        elif what < 0.92:
+            self.top(rng.randint(-4, 4), rng.choice((1, 1, 2, 5)), rng.choice(SIZES), rng.choice(SIZES))
+        elif what < 0.95:
+            self.top(0, rng.choice((0, -1, 1)), rng.choice((0, *SIZES)), rng.choice((0, *SIZES)))
+        elif what < 0.975:
+            self.snapshot(rng.choice((1, 1, 2)))
+        elif what < 0.985:
+            self.old_snapshot()
+        elif what < 0.995:
+            self.events.append(self.events[-1]._replace(ts_init_ns=self.now_ns))
+        else:
+            self.now_ns += rng.choice((600, 1_500, 7_000)) * MS
+
+    def snapshot(self, half: int) -> None:
+        """Twelve levels a side."""
+        self.update_id += 1
+        bids: tuple[Level, ...] = tuple((self.mid - half - i, self.rng.choice(SIZES)) for i in range(12))
+        asks: tuple[Level, ...] = tuple((self.mid + half + i, self.rng.choice(SIZES)) for i in range(12))
+        self.events.append(BookSnapshot(0, self.now_ns, self.update_id, bids, asks))
+
+    def old_snapshot(self) -> None:
+        """One that misses the last update or more."""
+        missed = self.rng.randint(1, 3)
+        self.update_id -= missed
+        self.snapshot(1)
+        self.update_id += missed - 1
+
+    def top(self, move: int, half: int, bid_lots: int, ask_lots: int) -> None:
+        self.update_id += 1
+        self.mid += move
+        bid = (self.mid - half, bid_lots) if bid_lots else (0, 0)
+        ask = (self.mid + half, ask_lots) if ask_lots else (0, 0)
+        self.events.append(TopOfBook(0, self.now_ns, self.update_id, *bid, *ask))
+
+    def delta(self, lost: int) -> None:
+        first = self.update_id + 1 + lost
+        self.update_id = first + self.rng.randint(0, 1)
+        nearest = self.rng.choice((1, 1, 1, 1, 1, 1, 0, -1))
+        sides = []
+        for side in (-1, 1):
+            offs = [self.rng.randint(nearest, 8) for _ in range(self.rng.randint(0, 4))]
+            sides.append(tuple({self.mid + side * off: self.rng.choice((0, *SIZES)) for off in offs}.items()))
+        self.events.append(BookDelta(0, self.now_ns, first, self.update_id, sides[0], sides[1]))
+
+    def trade(self) -> None:
+        self.trade_id += 1
+        aggressor = self.rng.choice((BUY, SELL))
+        off = self.rng.choice((1, 1, 1, 1, 0, 2, 3, 5, -1)) * aggressor
+        self.events.append(Trade(0, self.now_ns, self.trade_id, self.mid + off, self.rng.choice(SIZES), aggressor))
+
+
+SIZES = (100, 300, 1_000, 3_000, 9_000, 20_000)
+MAKER: dict[str, tuple[Any, ...]] = {
+    "touch": ("join", "join", "improve", "distance"),
+    "quoting_model": ("fixed_spread", "order_book", "glft", "avellaneda_stoikov"),
+    "base_spread_bps": (1, 3, 10),
+    "max_spread_bps": (200,),
+    "latency_ms": (0.5, 5, 60, 400),
+    "min_requote_ms": (0, 1, 50, 200),
+    "levels": (1, 1, 2, 4),
+    "level_spacing_bps": (1, 3),
+    "maker_fee_bps": (-1, 0, 2.5, 10),
+    "taker_fee_bps": (0, 7.5),
+    "fee_asset": ("quote", "received"),
+    "initial_base": (0, 0.7, 5),
+    "rebalance": (False, True),
+    "rebalance_threshold": (0.005, 0.02, 0.1),
+    "order_size_percentage": (0.002, 0.01, 0.05),
+    "size_by_confidence": (False, True),
+    "refresh_tolerance_bps": (0, 3),
+    "max_order_age_s": (0.2, 1_800, 1_800),
+    "filled_order_delay_s": (0, 0, 0.3),
+    "skew_factor": (0.0, 0.3, 1.0),
+}
+LIMITS: dict[str, tuple[Any, ...]] = {
+    "max_requests_per_min": (4, 40, 100_000, 100_000),
+    "max_daily_loss_quote": (0.5, 1_000, 1_000),
+    "price_collar_frac": (0.0002, 0.05, 0.05, 0.05),
+    "max_data_age_ms": (90, 1_000, 5_000),
+    "max_inventory_imbalance": (0.05, 0.4, 0.4),
+    "duplicate_window_ms": (0, 1_000),
+}
+PACE: dict[str, tuple[Any, ...]] = {"every_s": (0.4, 1.0, 5.0), "latency_ms": (0, 50, 900)}
+ENVELOPE = {"ttl_min_s": 0.2, "inventory_bias_max_change": 1.0, "spread_multiplier_max_change": 5.0, "size_multiplier_min": 0.0}
+
+EXAMPLES = settings(max_examples=250, deadline=None, derandomize=True)
+SEEDS = st.integers(0, 2**62)
+LENGTHS = st.integers(20, 300)
+
+
+def told(rng: Random, length: int) -> list[MarketEvent]:
+    """A market of that many steps; a shorter one with the same chance is its beginning."""
+    street = Street(rng)
+    for _ in range(length):
+        street.step()
+    return street.events
+
+
+def chosen(rng: Random) -> Settings:
+    """Any configuration."""
+    maker, limits, desk = ({name: rng.choice(values) for name, values in each.items()} for each in (MAKER, LIMITS, PACE))
+    return parts_of(maker=maker, limits=limits, desk=desk, envelope=ENVELOPE)
+
+
+def said(rng: Random) -> list[MandateProposal | str]:
+    """What a desk without a plan says."""
+    return [
+        rng.choice(("hold", "failed"))
+        if rng.random() < 0.2
+        else MandateProposal(
+            rng.choice((0.5, 1.0, 1.0, 1.4, 9.0)),
+            rng.choice((-1.0, -0.2, 0.0, 0.4)),
+            rng.choice((0.0, 0.3, 1.0, 1.0)),
+            rng.choice((0.3, 1.0, 100.0)),
+            Regime.RANGE_BOUND,
+            rng.choice(list(RiskLevel)),
+        )
+        for _ in range(5)
+    ]
+
+
+SEEN: Counter[str] = Counter()
+
+
+def note(live: LiveRun) -> None:
+    """What happened in these markets; a test below wants to have seen everything that can."""
+    for each in live.ledger.order_events:
+        SEEN[f"{each.event} {each.detail.split(':')[0]}".strip()] += 1
+    SEEN.update(f"denied {reason}" for reason in live.lane.order_desk.counts.denied_by)
+    SEEN.update(f"withheld {reason}" for reason in live.lane.counts.withheld_by)
+    SEEN.update(f"fill {fill.liquidity}" for fill in live.ledger.fills)
+    SEEN.update(f"book {name}" for name, count in live.lane.sync.counts.items() if count)
+
+
+@EXAMPLES
+@given(SEEDS, LENGTHS)
+def test_both_drivers_agree_on_any_market(seed: int, length: int) -> None:
+    rng = Random(seed)
+    settings, desk, events = chosen(rng), said(rng), told(rng, length)
+    live = run_live(events, COIN, settings, FixedDesk(*desk))
+    note(live)
+    assert not differences(live, run_compiled(prepared(events, COIN), settings, live.outcomes))
+
+
+def test_the_random_markets_show_everything_that_can_happen() -> None:
+    """Of the test above: a strategy that never meets a case would prove nothing about it."""
+    if not SEEN:
+        pytest.skip("the markets were not run")
+    wanted = {
+        "accepted", "filled", "partially_filled", "cancelled refresh", "cancel_rejected not_open", "fill maker", "fill taker",
+        "rejected post_only_would_cross", "rejected no_market", "cancelled gap", "cancelled stale", "cancelled session_end",
+        "denied price_collar", "withheld order_rate", "withheld daily_loss", "withheld inventory_imbalance", "withheld crossed",
+        "withheld one_sided", "withheld rebalance", "withheld paused", "withheld exposure_cap", "book gap", "book buffered",
+        "book duplicate", "book out_of_order", "book unsynced",
+    }  # fmt: skip
+    assert not wanted - set(SEEN), SEEN
