@@ -5,7 +5,8 @@ is asked as a whole before any of it is told, and told in the order in which it 
 own study lives in memory and is rebuilt by asking and telling again, so the trial table is the only truth. A larger batch
 keeps more workers busy and learns less per trial.
 
-A trial that failed or has no score is told as failed: optuna learns nothing from it, rather than something false.
+A trial without a score is told as one that was given up: worse than any score, and no number at all, so the search learns to
+keep away from it.
 Source of the method: Bergstra et al. (2011), "Algorithms for Hyper-Parameter Optimization".
 """
 
@@ -90,11 +91,11 @@ class Asking:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """What became of the batch, in the order in which it was asked."""
-        failed = self._optuna.trial.TrialState.FAIL
+        given_up = self._optuna.trial.TrialState.PRUNED
         with _quiet(self._optuna):
             for asked, trial in zip(self._open, trials, strict=True):
                 if trial.score is None:
-                    self._study.tell(asked, state=failed)
+                    self._study.tell(asked, state=given_up)
                 else:
                     self._study.tell(asked, trial.score)
         self._open = []

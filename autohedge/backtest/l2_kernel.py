@@ -218,7 +218,7 @@ def take_row(s: Any, t: Tables, c: LoopNumbers, market: MarketTable, row: int, o
             t.mid_log[s.n_mids, 0] = s.now_ns
             t.mid_log[s.n_mids, 1] = mid_half
             s.n_mids += 1
-        if s.opened == 0 and s.best_bid < s.best_ask:
+        if s.opened == 0 and s.best_bid < s.best_ask and s.now_ns >= s.begin_ns:
             open_books(s, t, c)
     if s.resting or s.taken_bids or s.taken_asks:
         s.venue_now_ns = max(s.venue_now_ns, ts_ns)

@@ -162,6 +162,7 @@ class CompiledLane:
         self._tables = _new_tables(self.numbers, market.window_ticks, limits.max_requests_per_min, config.levels)
         state = self.state
         state.base_atoms, state.quote_atoms = base_atoms, quote_atoms
+        state.begin_ns = market.begin_ns
         state.mandate = NO_MANDATE
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS

@@ -123,7 +123,7 @@ class Tables(NamedTuple):
 STATE: Final = [
     # the position in the market
     ("row", "i8"), ("event_begin", "i8"), ("messages", "i8"), ("now_ns", "i8"), ("venue_now_ns", "i8"), ("opened", "i8"),
-    ("opened_at_ns", "i8"), ("broken", "i8"), ("drained", "i8"),
+    ("opened_at_ns", "i8"), ("begin_ns", "i8"), ("broken", "i8"), ("drained", "i8"),
     # the book
     ("valid", "i8"), ("last_update_id", "i8"), ("depth_bid", "i8"), ("depth_ask", "i8"), ("low_bid", "i8"), ("high_ask", "i8"),
     ("top_on", "i8"), ("top_id", "i8"), ("top_bid", "i8"), ("top_bid_lots", "i8"), ("top_ask", "i8"), ("top_ask_lots", "i8"),

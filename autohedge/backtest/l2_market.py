@@ -7,7 +7,7 @@ because it moves time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,18 @@ class PreparedMarket:
     outcomes: dict[str, int]
     ts_event_ns: Any
     """Per row of the table: the receive time minus this is the latency; 0 where the venue does not say."""
+    begin_ns: int = 0
+    """A maker does not begin before this time; until then only the book and its statistics are built up."""
+
+    def between(self, start_ns: int | None, end_ns: int | None) -> PreparedMarket:
+        """The same market for a maker that begins at `start_ns`, and without what comes from `end_ns` on."""
+        rows = len(self.table.ts_ns) if end_ns is None else int(np.searchsorted(self.table.ts_ns, end_ns, side="left"))
+        return replace(
+            self,
+            table=MarketTable(*(column[:rows] for column in self.table)),
+            ts_event_ns=self.ts_event_ns[:rows],
+            begin_ns=start_ns or 0,
+        )
 
     @property
     def start_ns(self) -> int:
@@ -182,6 +194,7 @@ def synchronise(  # noqa: PLR0912, PLR0915 - the sequence rules in one place, as
                 memory[LAST_ID] = update_id
                 if memory[TOP_ON] and update_id >= memory[TOP_ID]:
                     memory[TOP_ON] = 0
+                let_through = 0
                 while memory[BUFFER_HEAD] < memory[BUFFER_TAIL]:
                     waiting = buffer[memory[BUFFER_HEAD] % len(buffer)]
                     its = next_delta(memory, first_id[begins[waiting]], last_id[begins[waiting]])
@@ -189,11 +202,17 @@ def synchronise(  # noqa: PLR0912, PLR0915 - the sequence rules in one place, as
                         # this snapshot is too old for what waits; the next one may not be
                         outcome = GAPS
                         count = first_row
+                        let_through = 0
                         break
                     if its == APPLIED:
-                        outcomes[APPLIED] += 1
-                        count = emit(begins[waiting], ends[waiting], DELTA, at_ns, row_of, ts_ns, op, count)
+                        # one event with the snapshot: nobody sees the book between the two
+                        let_through += 1
+                        op[count - 1] &= ~ENDS_EVENT
+                        joins = count
+                        count = emit(begins[waiting], ends[waiting], SNAPSHOT, at_ns, row_of, ts_ns, op, count)
+                        op[joins] &= ~BEGINS_EVENT
                     memory[BUFFER_HEAD] += 1
+                outcomes[APPLIED] += let_through
         elif what == DELTA:
             outcome = next_delta(memory, first_id[begin], update_id) if memory[VALID] else BUFFERED
             if outcome in (BUFFERED, GAPS):

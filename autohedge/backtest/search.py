@@ -333,7 +333,7 @@ def ranked(trials: Iterable[Trial]) -> tuple[Row, ...]:
     first: dict[str, tuple[int, Trial]] = {}
     for number, trial in enumerate(trials):
         first.setdefault(trial.key, (number, trial))
-    ordered = sorted(first.values(), key=lambda each: (each[1].score is None, -(each[1].score or 0.0), each[0]))
+    ordered = sorted(first.values(), key=lambda each: (each[1].score is None, -(each[1].score or 0.0)))
     return tuple(
         Row(None if trial.score is None else rank, number, trial) for rank, (number, trial) in enumerate(ordered, start=1)
     )

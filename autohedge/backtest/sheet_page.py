@@ -33,7 +33,8 @@ figure { margin: 0; } figcaption { color: var(--soft); font-size: .87rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: 3px 8px 3px 0; border-bottom: 1px solid var(--line); vertical-align: top;
   font-weight: 400; }
-td { text-align: right; font-variant-numeric: tabular-nums; } thead th { font-weight: 600; } thead th + th { text-align: right; }
+td { text-align: right; font-variant-numeric: tabular-nums; }
+thead th { font-weight: 600; } thead th + th { text-align: right; }
 abbr { text-decoration: underline dotted var(--soft); cursor: help; } td abbr { text-decoration: none; }
 details { margin: 14px 0; } summary { cursor: pointer; font-weight: 600; }
 pre { background: var(--panel); padding: 10px; overflow-x: auto; font-size: .82rem; white-space: pre-wrap; }

@@ -11,12 +11,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from autohedge.backtest import pictures as draw
 from autohedge.backtest.comparison import Comparison, Side
 from autohedge.backtest.definitions import DEFINITIONS, SECTIONS, duration, money, shown, utc
 from autohedge.backtest.metrics import Metrics
 from autohedge.backtest.no_fills import why_no_fills
 from autohedge.backtest.result import BacktestResult
+from autohedge.backtest.round_trips import round_trips
 from autohedge.backtest.sheet_page import escaped, figures, page
 from autohedge.backtest.store import result_id
 from autohedge.storage.encoding import to_json
@@ -26,7 +29,9 @@ SIMULATED = (
     "Simulated: no order reached a venue. Fills come from a model of queue, latency and fees; what was earned is no promise."
 )
 TEXT_SHOWN = 20_000
+TRIPS_SHOWN = 200
 NOTES_SHOWN, NOTE_SHOWN = 100, 2_000
+_TRIP_HEADS = ("closed (UTC)", "side", "size", "opened at", "closed at", "held", "fees", "profit")
 _MARK_OUT_HEADS = (
     "fills of",
     "after",
@@ -71,6 +76,7 @@ def tear_sheet(result: BacktestResult, metrics: Metrics) -> str:
             _mark_out_table(metrics) if metrics.mark_outs else "",
             _parts_table("By side and liquidity", metrics.by_group) if metrics.by_group else "",
             _parts_table("By hour (UTC)", metrics.by_hour) if metrics.by_hour else "",
+            _round_trip_table(result) if metrics.round_trips.count else "",
             _details("Settings", result.settings),
             _details("Data", result.data),
             _details("Counts", result.counts),
@@ -194,13 +200,36 @@ def _parts_table(title: str, parts: Sequence[Any]) -> str:
     return _table(title, _PART_HEADS, rows)
 
 
+def _round_trip_table(result: BacktestResult) -> str:
+    """The round trips that won or lost most, in order of time."""
+    trips, _ = round_trips(result)
+    net = trips.net_quote
+    chosen = np.sort(np.argsort(-np.abs(net), kind="stable")[:TRIPS_SHOWN]).tolist()
+    rows = [
+        [
+            utc(int(trips.exit_ns[row])),
+            "long" if trips.side[row] > 0 else "short",
+            shown(float(trips.size_base[row]), "base"),
+            money(float(trips.entry_price[row])),
+            money(float(trips.exit_price[row])),
+            duration((int(trips.exit_ns[row]) - int(trips.entry_ns[row])) / NS_PER_S),
+            money(float(trips.fees_quote[row])),
+            money(float(net[row])),
+        ]
+        for row in chosen
+    ]
+    title = (
+        "Round trips" if net.size <= TRIPS_SHOWN else f"Round trips: the {TRIPS_SHOWN} of {net.size:,} that won or lost most"
+    )
+    return f"<details><summary>{title}</summary>{_table('', _TRIP_HEADS, rows)}</details>"
+
+
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose cells are HTML already; the first column is text."""
     head = "".join(f"<th>{escaped(name)}</th>" for name in heads)
     body = "".join(f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>" for first, *rest in rows)
-    return (
-        f'<h2>{escaped(title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    heading = f"<h2>{escaped(title)}</h2>" if title else ""
+    return f'{heading}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _details(title: str, data: Any) -> str:

@@ -35,17 +35,23 @@ def root(
 
 def _register() -> None:
     """Every noun brings its own commands."""
+    from autohedge.cli.backtest import app as backtest
+    from autohedge.cli.calibrate import calibrate
+    from autohedge.cli.data import app as data
     from autohedge.cli.explain import explain_quote
     from autohedge.cli.graph import graph
+    from autohedge.cli.optimise import optimise
     from autohedge.cli.replay import replay, replay_csv
     from autohedge.cli.run import run
     from autohedge.cli.runs import app as runs
     from autohedge.cli.schedule import schedule
     from autohedge.cli.serve import serve
 
-    for command in (run, replay, replay_csv, explain_quote, graph, schedule, serve):
+    for command in (run, optimise, calibrate, replay, replay_csv, explain_quote, graph, schedule, serve):
         app.command(name=command.__name__.replace("_", "-"))(command)
     app.add_typer(runs, name="runs")
+    app.add_typer(backtest, name="backtest")
+    app.add_typer(data, name="data")
 
 
 def main() -> None:

@@ -277,7 +277,7 @@ class MarketGenerator:
         self._requote(second, first)
 
     def _requote(self, ladder: _Ladder, other: _Ladder) -> None:
-        """Cancel a best price that is too good for the belief, improve one that is too bad, or else resize it sometimes."""
+        """Cancel a best price that is too good for the belief, improve one that is too bad, or else resize it."""
         step, sign, best = self._step, ladder.sign, ladder.best
         room = (self._belief - best * _ONE) * sign - self._half_spread
         if room < 0:
@@ -288,7 +288,7 @@ class MarketGenerator:
         for behind in range(steps):
             ladder.put(best + sign * (steps - behind) * step, self._size(behind))
         ladder.trim(LEVELS)
-        if steps == 0 and self._bits(1):
+        if steps == 0:
             lots = self._size(0)
             favoured = (2 * self._value - (best + other.best) * _ONE) * sign > 0
             ladder.put(best, lots * 3 if favoured else lots // 4 + 1)

@@ -145,11 +145,21 @@ def options_of() -> Callable[[tuple[str, ...]], set[str]]:
     return options
 
 
+def command_of(words: list[str]) -> tuple[str, ...]:
+    """The command that a line calls: some are nouns with commands of their own, and `backtest` alone runs one."""
+    if words[0] in ("runs", "data"):
+        return tuple(words[:2])
+    if words[0] == "backtest":
+        named = len(words) > 1 and words[1] in ("list", "show", "compare", "html", "delete")
+        return ("backtest", words[1] if named else "run")
+    return tuple(words[:1])
+
+
 def test_every_command_and_option_in_a_shell_block_exists(options_of: Callable[[tuple[str, ...]], set[str]]) -> None:
     """autohedge's own help must know each of them, and --set only takes fields of MarketMakingConfig."""
     seen = 0
     for block, words in commands():
-        command = tuple(words[:2] if words[0] == "runs" else words[:1])
+        command = command_of(words)
         known = options_of(command)
         for at, word in enumerate(words):
             if word.startswith("-"):
@@ -169,6 +179,10 @@ def test_every_option_named_in_the_text_exists(options_of: Callable[[tuple[str, 
         ("run",),
         ("serve",),
         ("schedule",),
+        ("optimise",),
+        ("calibrate",),
+        *(("data", each) for each in ("download", "check", "list", "record")),
+        *(("backtest", each) for each in ("run", "list", "show", "compare", "html", "delete")),
         ("explain-quote",),
         ("replay",),
         ("runs", "list"),

@@ -23,7 +23,17 @@ from autohedge.errors import ConfigError
 from autohedge.market.event_rows import columns_of
 from autohedge.market.instruments import simulated_instrument
 from autohedge.settings import Settings
-from tests.integration.backtest.twins import SYMBOL, LiveRun, differences, lane_of, parts_of, prepared, run_compiled, run_live
+from tests.integration.backtest.twins import (
+    SYMBOL,
+    Drive,
+    LiveRun,
+    differences,
+    lane_of,
+    parts_of,
+    prepared,
+    run_compiled,
+    run_live,
+)
 from tests.integration.session.rig import MS, START_NS, FixedDesk
 
 COIN = simulated_instrument(SYMBOL)
@@ -38,7 +48,7 @@ class Street:
         self.now_ns = START_NS
         self.mid = MID
         self.events: list[MarketEvent] = []
-        self.update_id = self.trade_id = 100
+        self.update_id = self.depth_id = self.trade_id = 100
         self.snapshot(1)
 
     def step(self) -> None:
@@ -67,17 +77,17 @@ class Street:
 
     def snapshot(self, half: int) -> None:
         """Twelve levels a side."""
-        self.update_id += 1
+        self.depth_id = self.update_id = self.update_id + 1
         bids: tuple[Level, ...] = tuple((self.mid - half - i, self.rng.choice(SIZES)) for i in range(12))
         asks: tuple[Level, ...] = tuple((self.mid + half + i, self.rng.choice(SIZES)) for i in range(12))
         self.events.append(BookSnapshot(0, self.now_ns, self.update_id, bids, asks))
 
     def old_snapshot(self) -> None:
         """One that misses the last update or more."""
-        missed = self.rng.randint(1, 3)
-        self.update_id -= missed
+        newest = self.update_id
+        self.update_id -= self.rng.randint(2, 9)
         self.snapshot(1)
-        self.update_id += missed - 1
+        self.depth_id = self.update_id = newest
 
     def top(self, move: int, half: int, bid_lots: int, ask_lots: int) -> None:
         self.update_id += 1
@@ -87,8 +97,8 @@ class Street:
         self.events.append(TopOfBook(0, self.now_ns, self.update_id, *bid, *ask))
 
     def delta(self, lost: int) -> None:
-        first = self.update_id + 1 + lost
-        self.update_id = first + self.rng.randint(0, 1)
+        first = self.depth_id + 1 + lost
+        self.depth_id = self.update_id = self.update_id + 1 + lost
         nearest = self.rng.choice((1, 1, 1, 1, 1, 1, 0, -1))
         sides = []
         for side in (-1, 1):
@@ -190,10 +200,10 @@ def note(live: LiveRun) -> None:
 @given(SEEDS, LENGTHS)
 def test_both_drivers_agree_on_any_market(seed: int, length: int) -> None:
     rng = Random(seed)
-    settings, desk, events = chosen(rng), said(rng), told(rng, length)
-    live = run_live(events, COIN, settings, FixedDesk(*desk))
+    config, desk, events = chosen(rng), said(rng), told(rng, length)
+    live = run_live(events, COIN, config, FixedDesk(*desk))
     note(live)
-    assert not differences(live, run_compiled(prepared(events, COIN), settings, live.outcomes))
+    assert not differences(live, run_compiled(prepared(events, COIN), config, live.outcomes))
 
 
 def test_the_random_markets_show_everything_that_can_happen() -> None:
@@ -208,3 +218,108 @@ def test_the_random_markets_show_everything_that_can_happen() -> None:
         "book duplicate", "book out_of_order", "book unsynced",
     }  # fmt: skip
     assert not wanted - set(SEEN), SEEN
+
+
+# --- interrupted ------------------------------------------------------------------------------------------------------------
+
+
+def in_random_steps(rng: Random) -> Drive:
+    """Moves a lane by small steps, some of which hold no message and some of which end within a moment."""
+
+    def drive(lane: CompiledLane, until_ns: int) -> None:
+        end_ns = min(until_ns, lane.market.end_ns)
+        at_ns = int(lane.state.now_ns)
+        while at_ns < end_ns:
+            at_ns = min(end_ns, at_ns + rng.choice((0, 1, 3 * MS, 100 * MS, 2_000 * MS)) + rng.randint(0, MS))
+            lane.advance(at_ns)
+        lane.advance(until_ns)
+
+    return drive
+
+
+def logs_of(lane: CompiledLane) -> list[list[list[int]]]:
+    """Everything that the loop wrote."""
+    names = ("orders", "events", "fills", "quote_states", "mids", "samples", "quotes")
+    return [lane.log(name).tolist() for name in names]
+
+
+@settings(EXAMPLES, max_examples=60)
+@given(SEEDS)
+def test_an_interrupted_run_writes_what_an_uninterrupted_one_does(seed: int) -> None:
+    rng = Random(seed)
+    config, desk, events = chosen(rng), said(rng), told(rng, 200)
+    outcomes = run_live(events, COIN, config, FixedDesk(*desk)).outcomes
+    market = prepared(events, COIN)
+    whole = run_compiled(market, config, outcomes)
+    parts = run_compiled(market, config, outcomes, in_random_steps(rng))
+    assert logs_of(parts) == logs_of(whole)
+    assert parts.state.tolist() == whole.state.tolist()
+
+
+def test_tables_that_are_full_are_made_longer_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = Random(5)
+    events = told(rng, 12_000)
+    config = parts_of(
+        maker={"touch": "join", "min_requote_ms": 0, "latency_ms": 400, "levels": 4, "refresh_tolerance_bps": 0},
+        limits={"max_requests_per_min": 1_000_000},
+    )
+    market = prepared(events, COIN)
+    roomy = run_compiled(market, config, ())
+    monkeypatch.setattr(l2_lane, "_LOG_ROOM", 2_700)
+    monkeypatch.setattr(l2_lane, "_WORKING_ROOM", -8)
+    tight = lane_of(market, config)
+    room = {name: table.shape for name, table in tight._tables._asdict().items()}
+    assert tight.open()
+    tight.advance()
+    tight.drain()
+    grown = {name for name, table in tight._tables._asdict().items() if table.shape != room[name]}
+    assert {"orders", "decision", "commands", "event_log"} <= grown
+    assert logs_of(tight) == logs_of(roomy)
+
+
+# --- one by one -------------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_meets_the_book_between_a_snapshot_and_the_updates_that_waited_for_it() -> None:
+    """The snapshot alone would cross our bid; with the update that waits for it, it does not, and nothing is filled."""
+    ns = START_NS
+    bids, asks = ((9_999, 9_000),), ((10_001, 9_000),)
+    events: list[MarketEvent] = [
+        BookSnapshot(0, ns, 100, bids, asks),
+        TopOfBook(0, ns + 100 * MS, 101, *bids[0], *asks[0]),
+        BookDelta(0, ns + 900 * MS, 101, 102, bids, ()),
+        BookDelta(0, ns + 910 * MS, 110, 111, (), ((9_998, 0),)),
+        BookSnapshot(0, ns + 920 * MS, 109, ((9_997, 9_000),), ((9_998, 500), (10_001, 9_000))),
+        Trade(0, ns + 930 * MS, 1, 10_001, 1, BUY),
+    ]
+    config = parts_of(maker={"touch": "join", "latency_ms": 300, "rebalance": False})
+    live = run_live(events, COIN, config)
+    compiled = run_compiled(prepared(events, COIN), config, live.outcomes)
+    assert not differences(live, compiled)
+    assert [each.event for each in live.ledger.order_events] == ["accepted", "cancelling", "cancelled"]
+    assert live.lane.sync.counts["applied"] == 6  # type: ignore[index]
+
+
+def test_amounts_that_do_not_fit_64_bits_are_refused_and_the_largest_that_fit_are_right() -> None:
+    events = told(Random(11), 200)
+    market = prepared(events, COIN)
+    limits = {"max_order_notional_quote": 10**15}
+
+    def rich(capital: int) -> Settings:
+        return parts_of(maker={"total_capital": capital, "touch": "join", "latency_ms": 5, "maker_fee_bps": 3}, limits=limits)
+
+    most = 1
+    with pytest.raises(ConfigError, match="64-bit"):
+        while True:
+            lane_of(market, rich(10 * most))
+            most *= 10
+    assert most >= 10**6
+    live = run_live(events, COIN, rich(most))
+    assert live.lane.counts.fills
+    assert not differences(live, run_compiled(market, rich(most), live.outcomes))
+
+
+def test_displayed_sizes_that_do_not_fit_64_bits_are_refused() -> None:
+    events = [BookSnapshot(0, START_NS, 1, ((9_999, 2**52),), ((10_001, 1),))]
+    with pytest.raises(ConfigError, match="64-bit"):
+        lane_of(prepare_market(columns_of(events), COIN), parts_of())

@@ -23,6 +23,16 @@ def noise(seed: int, periods: int = PERIODS) -> F64:
     return np.random.default_rng(seed).normal(0.0, 0.01, periods)
 
 
+def owner_of(array: F64) -> object:
+    """Whose memory an array looks at: itself, or what it was made a view of."""
+    owner: object = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    while isinstance(owner, memoryview):
+        owner = owner.obj
+    return owner
+
+
 @dataclass(frozen=True)
 class Hill:
     """The nearer x is to `top`, the better; y only changes the noise. `calls`: a file that grows by a line per call."""
@@ -95,7 +105,7 @@ class Heavy:
             float(self.array[1:].sum()) + x,
             metrics={
                 "pid": float(os.getpid()),
-                "is_mapped": str(not self.array.flags.owndata),
+                "memory": type(owner_of(self.array)).__name__,
                 "threads": os.environ.get("NUMBA_NUM_THREADS"),
                 "polars_threads": os.environ.get("POLARS_MAX_THREADS"),
                 "work": total,

@@ -115,7 +115,7 @@ def test_anchored_training_begins_at_the_beginning() -> None:
 
 def test_what_the_folds_come_to_is_what_a_hand_computes() -> None:
     result = walk_forward(Seasons((2, 2, 2, 2, 4, 4, 4)), SPACE, PLAN)
-    assert result.tested == 5
+    assert result.tested == 5 and [each.overfitting.trials for each in result.folds] == [5] * 5
     train, test = (0.02 + 0.02 + 0.02 + 0.016 + 0.02) / 5, (0.01 + 0.01 + 0.002 + 0.008 + 0.01) / 5
     assert (result.train_score, result.test_score, result.kept_frac) == pytest.approx((train, test, test / train))
     daily = (0.01, 0.01, 0.002, 0.008, 0.01)
@@ -133,6 +133,13 @@ def test_what_the_folds_come_to_is_what_a_hand_computes() -> None:
     x = result.stability["x"]
     assert (x.usual, x.usual_frac, x.changes_frac, x.range_frac) == (2, 0.6, 0.5, 0.5)
     assert f"{sharpe:.4f}" in result.sentences()[0] and "42%" in result.sentences()[1]
+
+
+def test_what_lost_in_training_has_nothing_to_keep() -> None:
+    """A share of a loss would say nothing, or the opposite."""
+    result = walk_forward(Seasons((2,) * 5), parse_space(["x=6,7"]), PLAN)
+    assert result.train_score is not None and result.train_score < 0 and result.kept_frac is None
+    assert "of it" not in result.sentences()[1]
 
 
 def test_a_choice_has_no_range_and_one_fold_no_changes() -> None:

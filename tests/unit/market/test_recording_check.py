@@ -90,6 +90,12 @@ def test_a_good_recording_has_nothing_to_find(saved: Callable[[Events], Path], s
     require_clean(report)
 
 
+def test_an_update_that_its_snapshot_contains_is_nothing_wrong(saved: Callable[[Events], Path], session: Events) -> None:
+    """A snapshot over REST may overtake updates of the stream."""
+    contained = BookDelta(0, session[0].ts_init_ns, 98, 100, ((9_999, 6),), ())
+    assert check_recording(saved([session[0], contained, *session[1:]])).findings == ()
+
+
 # --- faults that are events: they may come in any kind of recording ----------------------------------------------------------
 
 
@@ -233,6 +239,15 @@ def test_a_fault_among_events_is_found_and_named(
     assert found(report, kind).count == count
     assert re.search(r":\d+|whole recording", found(report, kind).first)
     assert report.ok is all(KINDS[each][0] is Severity.WARNING for each in kinds(report))
+
+
+def test_an_update_that_its_snapshot_contains_is_a_duplicate_when_it_comes_again(
+    session: Events, btc: Instrument, save: Save
+) -> None:
+    writer = LineWriter(btc)
+    contained = BookDelta(0, session[0].ts_init_ns, 98, 100, ((9_999, 6),), ())
+    events = [session[0], contained, contained, *session[1:]]
+    assert kinds(check_recording(save([writer.line(event).rstrip("\n").encode() for event in events]))) == {"duplicate": 1}
 
 
 def test_the_place_and_the_figures_are_told(session: Events, btc: Instrument, save: Save) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from autohedge.backtest.metrics import measure
+from autohedge.backtest.metrics import RISK_FREE_RATE, measure
 from autohedge.backtest.store import Saved
 from autohedge.cli.backtests import app, open_store
 from autohedge.errors import ConfigError, StorageError
@@ -85,7 +85,7 @@ def test_show_prints_every_figure_and_why_one_is_missing(out: Path, kept: dict[s
 def test_show_measures_with_the_rate_that_is_asked_for(out: Path, kept: dict[str, Saved]) -> None:
     with_interest = answer(out, "show", "one")["metrics"]["returns"]
     without = answer(out, "show", "one", "--risk-free", "0")["metrics"]["returns"]
-    assert with_interest["risk_free_frac"] == 0.03
+    assert with_interest["risk_free_frac"] == RISK_FREE_RATE
     assert without["sharpe"] > with_interest["sharpe"]
 
 

@@ -208,6 +208,22 @@ def test_pictures_show_what_was_measured(make: Any) -> None:
     assert sum(hours["together"]["y"]) == pytest.approx(-0.17)
 
 
+def test_round_trips_are_listed_and_a_selection_is_told(make: Any) -> None:
+    """All of a few, and of many those that won or lost most, in order of time."""
+    _, page = sheet(make.sample())
+    text = page.text
+    assert "Round trips" in text
+    assert text.index("2024-01-01 00:01:10") < text.index("2024-01-01 00:03:20")
+    fills = [
+        make.fill(float(at), +1 if at % 2 else -1, str(100 + (at % 2 == 0) * (at / 100)), "1", mid="100", order=at)
+        for at in range(1, 601)
+    ]
+    _, long = sheet(make.traded(fills, [(0.0, "100")], end_s=700.0))
+    assert "Round trips: the 200 of 300 that won or lost most" in long.text
+    assert "2024-01-01 00:10:00" in long.text
+    assert "2024-01-01 00:00:02 " not in long.text
+
+
 def test_a_long_run_has_a_table_of_months(make: Any) -> None:
     """Months of a run of a hundred days, each in its cell; April is in the fourth."""
     result = make.with_returns([0.001] * 100)
