@@ -244,7 +244,9 @@ def _beside(samples: dict[str, Samples], our_part: tuple[float, int]) -> list[Fi
                 note += f"; ours on these {CALLED_BARS:,} bars: {our_part[0]:.6f}, {our_part[1]} round trips"
             told.append(Figure(f"bars: {peer}", tuple(theirs.bars_per_s), "bars/s", note=note))
             told.append(ratio(f"bars: {us} ÷ {peer}", samples[us].bars_per_s, theirs.bars_per_s))
-            told.append(Figure(f"bars: {peer}, peak memory", (theirs.rss_mb,), "MB", note="peer: of all its passes until then"))
+    if told:
+        memory = (samples["vectorbt-rust grid"].rss_mb,)
+        told.append(Figure("bars: peak memory of the peers' process", memory, "MB", note="peer: all of its passes"))
     return told
 
 

@@ -1,8 +1,8 @@
-"""Run by another Python, which has vectorbt and backtesting.py and not AutoHedge: a peer's passes over the same bars, on demand.
+"""Run by another Python, which has vectorbt and backtesting.py and not AutoHedge: a peer's passes over the same bars.
 
-`python peers_bars.py BARS.npz` answers each line of JSON that it reads with another one: CPU seconds, total return and round trips
-of a pass and the peak memory until then, or the error. The rule is that of the benchmark: EMA cross, one unit, 5 bp, long or
-flat, at the close of the crossing.
+`python peers_bars.py BARS.npz` answers each line of JSON that it reads with another one: CPU seconds, total return and round
+trips of a pass and the peak memory until then, or the error. The rule is that of the benchmark: EMA cross, one unit, 5 bp,
+long or flat, at the close of the crossing.
 """
 
 import json

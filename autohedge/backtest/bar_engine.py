@@ -7,6 +7,7 @@ Long only: there is no margin and no short sale.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -44,7 +45,7 @@ def run_bars(
     for first in range(0, len(bars), CHUNK_BARS):
         last = min(first + CHUNK_BARS, len(bars))
         for broker.event, bar in enumerate(_bar_objects(bars, first, last), first):
-            if broker.requests or broker.working:
+            if broker.requests or (broker.working and broker.is_concerned(bar)):
                 broker.match()
             on_bar(bar)
             if at_close and broker.requests:
@@ -91,6 +92,9 @@ class BarBroker(SimulatedBroker):
         self._bars = bars
         self._is_opening = False
         self._takers: list[SimulatedOrder] = []
+        # between these prices no resting order is reached
+        self._highest_bid = -math.inf
+        self._lowest_ask = math.inf
         # what is left of the share of the bar that was last looked at
         self._looked_at = -1
         self._volume_lots = 0
@@ -122,6 +126,10 @@ class BarBroker(SimulatedBroker):
 
     # --- what a bar does --------------------------------------------------------------------------------------------------
 
+    def is_concerned(self, bar: Bar) -> bool:
+        """Whether a bar could do anything to an order that arrived before it; far from most bars it cannot."""
+        return bool(self._takers) or bar.low <= self._highest_bid or bar.high >= self._lowest_ask
+
     def match(self) -> None:
         """What the bar of `event` does to our orders: first at its open, then in its range."""
         self._look()
@@ -136,6 +144,7 @@ class BarBroker(SimulatedBroker):
             self._arrive(request, opened)
         self._is_opening = False
         self._fill_resting()
+        self._note_resting()
 
     def match_at_close(self) -> None:
         """Market orders sent on this bar trade at its close; all else, and what a strategy answers, waits for the next open."""
@@ -212,6 +221,11 @@ class BarBroker(SimulatedBroker):
                 return
             self._left_lots -= lots
             self.fill(order, lots, price, reference_ticks=price, mid_ticks=mid, is_maker=True)
+
+    def _note_resting(self) -> None:
+        bid, ask = self._best_own_ticks(BUY), self._best_own_ticks(SELL)
+        self._highest_bid = float(self.instrument.price(bid)) if bid else -math.inf
+        self._lowest_ask = float(self.instrument.price(ask)) if ask else math.inf
 
     def _best_own_ticks(self, side: Side) -> int:
         """The best price of our own resting orders on a side; 0 without any."""

@@ -83,8 +83,8 @@ def build_objective(
         raise ConfigError(f"a search backtests one symbol, found {', '.join(settings.symbols)}; search them apart")
     if settings.model.name is not None:
         raise ConfigError("a search would ask the model in every trial; leave --model out")
-    known = type(settings.maker).model_fields
-    unknown = sorted(set(names) - set(known))
+    known = {*type(settings.maker).model_fields, "base_spread_bps"}
+    unknown = sorted(set(names) - known)
     if unknown:
         raise ConfigError(f"--param knows no {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     plan = prepare(settings, kind="backtest", environ={})

@@ -148,6 +148,7 @@ def _page(html: Path | None, result: BacktestResult, metrics: Any, results: int)
 
 def _told(result: BacktestResult, metrics: Any, saved: Saved, page: Path | None) -> dict[str, Any]:
     from autohedge.backtest.no_fills import why_no_fills
+    from autohedge.report import plain
 
     return {
         "id": saved.id,
@@ -156,10 +157,10 @@ def _told(result: BacktestResult, metrics: Any, saved: Saved, page: Path | None)
         "strategy": result.strategy,
         "simulated": bool(result.data.get("simulated")),
         "market": result.data.get("market"),
-        "initial_equity": str(result.initial_equity),
-        "final_equity": str(result.final_equity),
-        "fees": str(result.fees),
-        "volume": str(result.volume),
+        "initial_equity": plain(result.initial_equity),
+        "final_equity": plain(result.final_equity),
+        "fees": plain(result.fees),
+        "volume": plain(result.volume),
         "counts": result.counts,
         "uptime_frac": result.uptime_frac,
         "decisions": result.decisions,

@@ -107,7 +107,8 @@ class Drawdown:
             self.peak_atoms = equity_atoms
             self.last_frac = 0.0
         elif self.peak_atoms > 0:
-            self.last_frac = (self.peak_atoms - equity_atoms) / self.peak_atoms
+            # each as a float first, as compiled code divides: beyond 2^53 atoms the last bit would differ
+            self.last_frac = float(self.peak_atoms - equity_atoms) / float(self.peak_atoms)
             self.max_frac = max(self.max_frac, self.last_frac)
 
 

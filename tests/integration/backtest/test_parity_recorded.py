@@ -43,7 +43,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "improving the touch": {"maker": TOUCH | {"touch": "improve", "maker_fee_bps": 10}, "limits": FREE},
     "rebalancing, fees in what is received": {
         "maker": TOUCH
-        | {"fee_asset": "received", "maker_fee_bps": 2, "rebalance": True, "rebalance_threshold": 0.02, "filled_order_delay_s": 1}
+        | {
+            "fee_asset": "received",
+            "maker_fee_bps": 2,
+            "rebalance": True,
+            "rebalance_threshold": 0.02,
+            "filled_order_delay_s": 1,
+        }
     },
     "three levels": {
         "maker": TOUCH

@@ -129,7 +129,9 @@ def _first_difference(name: str, live: Sequence[Any], compiled: Sequence[Any]) -
             return f"{name} differ at {at}: live {theirs}, compiled {ours}; before that {list(live[max(0, at - 2) : at])}"
     if len(live) != len(compiled):
         longer = live if len(live) > len(compiled) else compiled
-        return f"{name}: live has {len(live)}, compiled {len(compiled)}; the first more is {longer[min(len(live), len(compiled))]}"
+        return (
+            f"{name}: live has {len(live)}, compiled {len(compiled)}; the first more is {longer[min(len(live), len(compiled))]}"
+        )
     return ""
 
 
