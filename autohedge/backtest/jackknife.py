@@ -95,9 +95,9 @@ def kurtosis(values: Floats) -> float:
 
 
 def hill(values: Floats) -> float:
-    """The tail index from the largest 5 % (Hill 1975, "A simple general approach to inference about the tail of a distribution").
+    """The tail index from the largest 5 %; NaN where these are all alike.
 
-    NaN where these are all alike.
+    Hill 1975, "A simple general approach to inference about the tail of a distribution".
     """
     ordered = np.sort(values)[::-1]
     count = int(len(ordered) * _TAIL_FRAC)
