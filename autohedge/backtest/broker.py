@@ -202,12 +202,13 @@ class SimulatedBroker(ABC):
     # --- what an engine calls: requests -------------------------------------------------------------------------------------
 
     def arrivals(self, until_ns: int) -> Sequence[Request]:
-        """Requests that arrive before `until_ns` and were sent at an earlier event, in the order in which they were sent."""
+        """Requests that arrive before `until_ns`, in the order in which they were sent; asked for once per event, so that what
+        is sent meanwhile waits for the next one."""
         arrived: list[Request] = []
         waiting: list[Request] = []
         for request in self.requests:
             # commands never overtake one another
-            on_time = not waiting and request.arrival_ns < until_ns and request.sent_at_event < self.event
+            on_time = not waiting and request.arrival_ns < until_ns
             (arrived if on_time else waiting).append(request)
         self.requests = waiting
         return arrived

@@ -37,7 +37,7 @@ MIN_PERIODS = 30
 MAX_BLOCKS = 16
 MIN_BLOCKS = 4
 MIN_BLOCK_PERIODS = 5
-MAX_CELLS = 10_000_000
+MAX_CELLS = 4_000_000
 """Splits × trials that are ranked at most; more trials are split into fewer blocks."""
 _CHUNK_CELLS = 1_000_000
 
@@ -274,13 +274,14 @@ def measure(returns: Iterable[F64], *, count: int, best: F64) -> Overfitting:
         if blocks:
             moments.append(_block_moments(each, blocks))
     cscv = None
-    if blocks:
+    why = f"{best.size} periods are too few to halve in many ways ({MIN_BLOCKS * MIN_BLOCK_PERIODS} are needed)"
+    if blocks and not sharpes:
+        why = "the returns of no trial ever change"
+    elif blocks:
         means, squares = (np.array(part) for part in zip(*moments, strict=True))
         cscv = _cscv(means, squares, best.size // blocks)
-    few = f"{best.size} periods are too few to halve in many ways ({MIN_BLOCKS * MIN_BLOCK_PERIODS} are needed)"
-    return _with_luck(
-        Overfitting(trials=count, periods=best.size, cscv=cscv, cscv_reason="" if cscv else few), best, sharpes, together
-    )
+    known = Overfitting(trials=count, periods=best.size, cscv=cscv, cscv_reason="" if cscv else why)
+    return _with_luck(known, best, sharpes, together)
 
 
 def _fault(count: int, best: F64) -> str:

@@ -259,7 +259,7 @@ def _facts(seen: _Seen) -> StylisedFacts:
     mids = np.log(each_second[:, 1] + each_second[:, 3]) * 1e4
     estimates = {
         **_of_returns(np.diff(mids), mids[10:] - mids[:-10]),
-        **_of_book(tops, each_second, seen.depth),
+        **_of_book(tops, int(grid[-1]), each_second, seen.depth),
         **_of_flow(orders, grid),
         **_of_imbalance(each_second, tops),
         **_of_impact(tops, orders, float(np.diff(mids).std())),
@@ -286,8 +286,9 @@ def _of_returns(returns: Floats, ten_s: Floats) -> dict[str, Estimate]:
     }
 
 
-def _of_book(tops: Ints, each_second: Ints, depth: Floats) -> dict[str, Estimate]:
-    spreads, lasted = (tops[:, 3] - tops[:, 1])[:-1], np.diff(tops[:, 0]).astype(float)
+def _of_book(tops: Ints, end_ns: int, each_second: Ints, depth: Floats) -> dict[str, Estimate]:
+    spreads = tops[:, 3] - tops[:, 1]
+    lasted = np.diff(np.append(tops[:, 0], max(end_ns, tops[-1, 0]))).astype(float)
     return {
         "one_tick_frac": estimate(ratio, lasted * (spreads == 1), lasted),
         "wide_frac": estimate(ratio, lasted * (spreads > 3), lasted),

@@ -86,7 +86,12 @@ async def _run(settings: Settings, mandates: str, allow_bad_data: bool, sample_s
     from autohedge.backtest.recorded_desk import recorded_desk
 
     known = {each.value for each in Mandates}
-    desk = None if mandates in known else recorded_desk(settings.out_dir, mandates)
+    desk = None
+    if mandates not in known:
+        try:
+            desk = recorded_desk(settings.out_dir, mandates)
+        except ConfigError as error:
+            raise ConfigError(f"--mandates expects desk, frozen or a run, found {mandates!r}: {error}") from None
     with _Watching() as watching:
         return await backtest(
             settings,

@@ -120,10 +120,9 @@ def command_with(factory: Callable[[], ObjectiveFactory]) -> Callable[..., None]
 
 def _product_factory() -> ObjectiveFactory:
     """The backtest's own objective."""
-    from importlib import import_module
+    from autohedge.backtest.objective import build_objective
 
-    factory: ObjectiveFactory = import_module("autohedge.backtest.objective").build_objective
-    return factory
+    return build_objective
 
 
 optimise = command_with(_product_factory)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -17,7 +16,8 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One kind of fault: `kind` is its name (crossed, gap, duplicate …), `first` says where it was met first."""
 
     kind: str

@@ -33,6 +33,21 @@ class QuotingModel(StrEnum):
     ORDER_BOOK = "order_book"
     AVELLANEDA_STOIKOV = "avellaneda_stoikov"
     GLFT = "glft"
+    GLFT_EXACT = "glft_exact"
+
+
+class FairValue(StrEnum):
+    """What quotes are centred on: the mid, or the microprice, which leans to the side where less rests."""
+
+    MID = "mid"
+    MICROPRICE = "microprice"
+
+
+class ToxicityAction(StrEnum):
+    """What becomes of the quotes that would be run over: pulled, or moved away."""
+
+    PULL = "pull"
+    WIDEN = "widen"
 
 
 class Touch(StrEnum):
@@ -88,6 +103,7 @@ class MarketMakingConfig(BaseModel):
 
     quoting_model: QuotingModel = QuotingModel.ORDER_BOOK
     touch: Touch = Touch.DISTANCE
+    fair_value: FairValue = FairValue.MID
     max_spread_bps: Exact = Field(default=Decimal(50), gt=0, le=5_000, description="Cap of the full spread, in bps.")
     skew_factor: Real = Field(
         default=0.3, ge=0, le=2, description="Shift of both quotes per unit of inventory_ratio off target."
@@ -97,16 +113,19 @@ class MarketMakingConfig(BaseModel):
     neutral_base: Exact = Field(default=Decimal(0), ge=0, le=MOST_BASE, description="Base that counts as neutral, in base.")
     rebalance: bool = Field(default=False, description="Beyond rebalance_threshold also send a crossing order back to neutral.")
     risk_aversion: Real = Field(
-        default=0.01, gt=0, le=1e6, description="γ of the literature's models, per tick and order size."
+        default=0.01, gt=0, le=1e3, description="γ of the literature's models, per tick and order size."
     )
     intensity_decay_per_tick: Real = Field(
-        default=0.3, gt=0, le=1e6, description="k of the literature's models: A × exp(−k δ) orders per s reach δ ticks."
+        default=0.3, ge=1e-9, le=1e3, description="k of the literature's models: A × exp(−k δ) orders per s reach δ ticks."
     )
     arrival_rate_per_s: Real = Field(
-        default=0.9, gt=0, le=1e9, description="A of the literature's models: orders per s that reach the mid."
+        default=0.9, ge=1e-9, le=1e9, description="A of the literature's models: orders of one side per s that reach the mid."
     )
     horizon_s: Real = Field(
         default=60, gt=0, le=31_536_000, description="Rolling T − t of Avellaneda–Stoikov; GLFT is stationary and has none."
+    )
+    inventory_limit_orders: Whole = Field(
+        default=30, ge=1, le=200, description="Q of glft_exact: with so many orders of inventory one side is not quoted."
     )
     levels: Whole = Field(default=1, ge=1, le=10, description="Quotes per side.")
     level_spacing_bps: Real = Field(default=5.0, ge=0.001, le=1_000, description="From a level to the next, in bps of the mid.")

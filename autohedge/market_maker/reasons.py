@@ -53,6 +53,11 @@ REASONS: Final[tuple[str, ...]] = (
     # the end
     "session_end",
     "interrupted",
+    # why a side is not quoted, further ones
+    "inventory_limit",
+    "toxic_trades",
+    "toxic_depletion",
+    "toxic_imbalance",
 )
 
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate(REASONS)}
@@ -97,3 +102,7 @@ INSUFFICIENT_DEPTH: Final = 36
 NOT_OPEN: Final = 37
 SESSION_END: Final = 38
 INTERRUPTED: Final = 39
+INVENTORY_LIMIT: Final = 40
+TOXIC_TRADES: Final = 41
+TOXIC_DEPLETION: Final = 42
+TOXIC_IMBALANCE: Final = 43

@@ -18,7 +18,7 @@ from autohedge.backtest import l2_lane
 from autohedge.backtest.l2_lane import CompiledLane
 from autohedge.backtest.l2_market import prepare_market
 from autohedge.domain.mandate import MandateProposal, Regime, RiskLevel
-from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, TopOfBook, Trade
+from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, TopOfBook, Trade
 from autohedge.errors import ConfigError
 from autohedge.market.event_rows import columns_of
 from autohedge.market.instruments import simulated_instrument
@@ -41,7 +41,7 @@ MID = 10_000
 
 
 class Street:
-    """A market made up by chance: prices in ticks around 100.00, sizes in lots; every step may be followed by the next at once."""
+    """A market made up by chance: prices in ticks around 100.00, sizes in lots; time may stand still between two steps."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng

@@ -220,7 +220,7 @@ def test_what_would_be_needed_to_tell_is_said() -> None:
         (worthless(1, periods=0), "gives no returns", "gives no returns"),
         (worthless(1, periods=19), "19 periods are too few", "19 periods are too few"),
         (worthless(1, periods=29), "29 periods are too few", ""),
-        (np.zeros((100, 6)), "never change", ""),
+        (np.zeros((100, 6)), "never change", "of no trial ever change"),
         (np.where(np.arange(6) < 2, worthless(1, trials=6), 0.0), "of only 2 trials ever change", ""),
         (np.where(np.arange(6) == 3, math.nan, worthless(1, trials=6)), "not finite", "not finite"),
     ],

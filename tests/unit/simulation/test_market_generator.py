@@ -444,11 +444,11 @@ def test_trades_are_informed_so_that_a_touch_maker_loses(markets: list[Observed]
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_buyers_and_sellers_alike_know_the_value(side: int) -> None:
-    """Where only the hidden value moves, the mid follows the orders of either side."""
+    """Where only the hidden value moves, the mid follows the orders of either side; half of them know nothing."""
     market = observe(0, 7_200, replace(CALM, volatility_per_hour=0.02, impact_bps=0.0))
     orders = [(time_ns, mid) for time_ns, mid, _, trade in market.orders if trade.aggressor == side]
     mean, error = mean_and_error([side * (market.mid_at(time_ns + SECOND_NS) - mid) for time_ns, mid in orders])
-    assert mean > 1.0 > 5 * error
+    assert mean > 0.4 > 5 * error
 
 
 def test_imbalance_leans_the_next_move_and_reverts(markets: list[Observed]) -> None:

@@ -270,19 +270,23 @@ class Curious(Strategy):
         self.seen.append((fill, self.equity, self.history(3).close.tolist(), self.now_ns))
 
 
-def test_a_future_price_that_was_planted_is_seen_by_nobody(walk: Callable[..., Bars], bars_of: Any) -> None:
-    """Two markets alike until bar 60: until then all that was seen, sent and filled is alike too."""
-    bars = walk(120)
+def test_a_future_price_that_was_planted_is_seen_by_nobody(walk: Callable[..., Bars]) -> None:
+    """Two markets alike up to the open of a bar at which something is filled: until then all that was seen, sent and filled is
+    alike, and what is told of that fill at that open too."""
+    bars, one, other = walk(120), Curious(), Curious()
+    results = [run_bars(one, bars, Assumptions())]
+    at_an_open = np.isin(results[0].fills.ts_ns, bars.ts_ns[60:]) & ~results[0].fills.is_maker
+    opened_ns = results[0].fills.ts_ns[at_an_open][0]
+    row = int(np.searchsorted(bars.ts_ns, opened_ns))
     columns = {name: getattr(bars, name).copy() for name in ("open_ticks", "high_ticks", "low_ticks", "close_ticks")}
-    for column in columns.values():
-        column[60:] *= 7
-    planted = Bars(bars.instrument, bars.interval_ns, ts_ns=bars.ts_ns, volume_lots=bars.volume_lots, **columns)
-    one, other = Curious(), Curious()
-    results = [run_bars(strategy, each, Assumptions()) for strategy, each in ((one, bars), (other, planted))]
-    until = next(at for at, each in enumerate(one.seen) if isinstance(each[0], Bar) and each[0].ts_ns == bars.ts_ns[59])
+    for name, column in columns.items():
+        column[row + 1 if name in {"open_ticks", "low_ticks"} else row :] *= 7
+    results.append(run_bars(other, replace(bars, **columns), Assumptions()))
+
+    until = next(at for at, each in enumerate(one.seen) if isinstance(each[0], Fill) and each[0].ts_ns == opened_ns)
     assert one.seen[: until + 1] == other.seen[: until + 1]
-    assert one.seen != other.seen
-    counted = [int(np.searchsorted(result.fills.ts_ns, bars.ts_ns[60])) for result in results]
+    assert one.seen[until + 1] != other.seen[until + 1]
+    counted = [int(np.searchsorted(result.fills.ts_ns, opened_ns, side="right")) for result in results]
     assert counted[0] == counted[1] > 5
     for name in results[0].fills._fields:
         columns_of = [getattr(result.fills, name)[: counted[0]].tolist() for result in results]
