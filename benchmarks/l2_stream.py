@@ -29,7 +29,7 @@ MEAN_LEVEL_LOTS = 2_000
 MEAN_TRADE_LOTS = 600
 MEAN_DISTANCE_TICKS = 5.0
 
-TRADES, IMPROVES, LEAVES = 0.10, 0.06, 0.04
+TRADES, IMPROVES, LEAVES = 0.10, 0.10, 0.04
 """How often the touch is traded with, improved by a tick where there is room, and taken away; else a level gets a new size."""
 PULL_TICKS = 20_000.0
 """A price so far from the middle would always be drawn back."""

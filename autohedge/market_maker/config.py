@@ -103,7 +103,7 @@ class MarketMakingConfig(BaseModel):
 
     quoting_model: QuotingModel = QuotingModel.ORDER_BOOK
     touch: Touch = Touch.DISTANCE
-    fair_value: FairValue = FairValue.MID
+    fair_value: FairValue = Field(default=FairValue.MID, description="What quotes are centred on: mid or microprice.")
     max_spread_bps: Exact = Field(default=Decimal(50), gt=0, le=5_000, description="Cap of the full spread, in bps.")
     skew_factor: Real = Field(
         default=0.3, ge=0, le=2, description="Shift of both quotes per unit of inventory_ratio off target."
@@ -132,6 +132,23 @@ class MarketMakingConfig(BaseModel):
     level_size_factor: Real = Field(default=1.0, gt=0, le=10, description="Size of a level as a multiple of the one before it.")
     size_by_confidence: bool = Field(
         default=True, description="Scale sizes by depth, calm and risk; false quotes one size, as the literature assumes."
+    )
+    toxic_trades_ratio: Real = Field(
+        default=0, ge=0, le=1e6, description="Net volume of aggressors, in usual touch sizes, that is a burst; 0 switches it off."
+    )
+    toxic_window_s: Real = Field(default=1.0, ge=0.01, le=600, description="Seconds over which aggressors are counted.")
+    toxic_depletion_frac: Real = Field(
+        default=0, ge=0, lt=1, description="Best size, fraction of its usual one, below which a touch is depleted; 0: off."
+    )
+    toxic_imbalance: Real = Field(
+        default=0, ge=0, lt=1, description="Imbalance of the best five levels beyond which one side is toxic; 0: off."
+    )
+    toxic_hold_s: Real = Field(default=1.0, ge=0, le=600, description="A toxic side stays so at least this long.")
+    toxicity_action: ToxicityAction = Field(
+        default=ToxicityAction.PULL, description="What a toxic side's quotes do: pull (not quoted) or widen."
+    )
+    toxicity_widen_factor: Real = Field(
+        default=2.0, ge=1, le=1_000, description="Distance of a widened side from the fair value, as a multiple."
     )
     depth_reference_quote: Real = Field(default=100_000, ge=1e-6, le=1e15, description="Depth, in quote, that scores 100.")
 

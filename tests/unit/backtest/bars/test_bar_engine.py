@@ -283,9 +283,10 @@ def test_a_future_price_that_was_planted_is_seen_by_nobody(walk: Callable[..., B
         column[row + 1 if name in {"open_ticks", "low_ticks"} else row :] *= 7
     results.append(run_bars(other, replace(bars, **columns), Assumptions()))
 
-    until = next(at for at, each in enumerate(one.seen) if isinstance(each[0], Fill) and each[0].ts_ns == opened_ns)
-    assert one.seen[: until + 1] == other.seen[: until + 1]
-    assert one.seen[until + 1] != other.seen[until + 1]
+    until = next(at for at, each in enumerate(one.seen) if isinstance(each[0], Bar) and each[0].ts_ns == opened_ns)
+    assert isinstance(one.seen[until - 1][0], Fill) and not one.seen[until - 1][0].is_maker
+    assert one.seen[:until] == other.seen[:until]
+    assert one.seen[until] != other.seen[until]
     counted = [int(np.searchsorted(result.fills.ts_ns, opened_ns, side="right")) for result in results]
     assert counted[0] == counted[1] > 5
     for name in results[0].fills._fields:
