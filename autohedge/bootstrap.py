@@ -40,6 +40,7 @@ from autohedge.risk.daily_loss import DailyLoss
 from autohedge.risk.pretrade import PreTradeRisk
 from autohedge.session import Progress, StopPoint, TradingSession
 from autohedge.settings import Settings
+from autohedge.simulation.conditions import Conditions
 from autohedge.simulation.feed import SimulatedFeed
 from autohedge.venues.paper import PaperVenue
 
@@ -223,7 +224,7 @@ class Plan:
                 instrument,
                 book,
                 fees,
-                latency_ns=int(config.latency_ms * NS_PER_MS),
+                conditions=conditions_of(settings, config, instrument),
                 ids=ids,
                 base_atoms=opening.base_atoms,
                 quote_atoms=opening.quote_atoms,
@@ -367,7 +368,9 @@ def prepare(
         for each in instruments:
             _check_empty_of_recordings(_recording_dir(settings, each))
     for each in instruments:
-        _check_capital(lane_config(settings, each), each)
+        config = lane_config(settings, each)
+        _check_capital(config, each)
+        conditions_of(settings, config, each)
     own_client: ModelClient | None = None
     if desk is None:
         if model_client is None:
@@ -393,6 +396,11 @@ def lane_config(settings: Settings, instrument: Instrument) -> MarketMakingConfi
     share = settings.maker.total_capital / len(settings.symbols)
     capital = instrument.quote_amount(instrument.quote_atoms_floor(share))
     return settings.maker.model_copy(update={"trading_pair": instrument.symbol, "total_capital": capital})
+
+
+def conditions_of(settings: Settings, config: MarketMakingConfig, instrument: Instrument) -> Conditions:
+    """What one symbol's orders meet at a simulated venue; `ConfigError` when recorded latencies cannot be read."""
+    return Conditions.of(settings.paper, latency_ms=config.latency_ms, seed=settings.seed, symbol=instrument.symbol)
 
 
 def instruments_of(settings: Settings) -> list[Instrument]:

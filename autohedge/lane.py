@@ -45,6 +45,16 @@ from autohedge.market_maker.engine import (
     SideDenied,
     SideFilled,
 )
+from autohedge.market_maker.reasons import NONE
+from autohedge.market_maker.toxicity import (
+    MEMORY_CELLS,
+    NEXT_SAMPLE_NS,
+    Signs,
+    note_touch,
+    note_trade,
+    signs_now,
+    toxic_sides,
+)
 from autohedge.portfolio.attribution import Attribution, CombinedDrawdown, Drawdown
 from autohedge.ports import Ledger, MarketFeed, Venue
 from autohedge.risk.daily_loss import DailyLoss
@@ -53,6 +63,8 @@ from autohedge.risk.pretrade import PreTradeRisk, RiskContext
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NEVER_NS = 1 << 63
+DRAIN_TRIES = 100
+"""How often a drain asks for a cancel before it leaves an order that the venue does not let go."""
 
 
 @dataclass(slots=True)
@@ -72,7 +84,7 @@ class Counts:
 
 
 class Explanation(NamedTuple):
-    """The last reconsideration, with everything that decided it."""
+    """The last reconsideration, with everything that decided it; `signs` is None while no toxicity guard is on."""
 
     ts_ns: int
     market: MarketState
@@ -80,6 +92,7 @@ class Explanation(NamedTuple):
     inventory_ratio: float
     blocked: dict[Side, str]
     decision: Decision
+    signs: Signs | None
 
 
 class Lane:
@@ -132,6 +145,8 @@ class Lane:
         self._risk = risk
         self._engine = engine
         self._maker = MakerState()
+        self._guard = engine.numbers.guard
+        self._guard_memory = [0] * MEMORY_CELLS
         self._daily_loss = daily_loss
         self._ledger = ledger
         self._recorder = recorder
@@ -160,6 +175,8 @@ class Lane:
         self.order_desk.arrivals(ts_ns)
         if ts_ns >= self.attribution.next_due_ns:
             self.attribution.settle(ts_ns, self.mid_half_ticks)
+        if self._guard.on and ts_ns >= self._guard_memory[NEXT_SAMPLE_NS]:
+            self._note_touch(ts_ns)
         applied = self.sync.apply(event)
         if applied is Applied.APPLIED:
             for each in self.sync.applied_now:
@@ -191,6 +208,8 @@ class Lane:
         self.statistics.on_event(event, book)
         if isinstance(event, Trade):
             self.last_trade = event
+            if self._guard.trades_ratio:
+                note_trade(self._guard_memory, self.now_ns, self._guard.slice_ns, event.aggressor * event.size_lots)
         else:
             self.stale_at_ns = self.now_ns + self._max_age_ns
             if book.is_valid and book.best_bid_ticks and book.best_ask_ticks:
@@ -253,12 +272,26 @@ class Lane:
             return "crossed"
         return "stale" if ts_ns >= self.stale_at_ns or self.stale_at_ns == NEVER_NS else ""
 
-    def _market_state(self, ts_ns: int) -> MarketState:
+    def _market_state(self, ts_ns: int) -> tuple[MarketState, Signs | None]:
         book, statistics, problem = self.book, self.statistics, self.market_problem(ts_ns)
         bid, ask = book.best_bid_ticks, book.best_ask_ticks
         if problem:
-            return MarketState(bid, ask, None, 0.0, problem)
-        return MarketState(bid, ask, statistics.volatility_per_hour(ts_ns), statistics.depth_score(book), "")
+            return MarketState(bid, ask, None, 0.0, problem), None
+        volatility, depth_score = statistics.volatility_per_hour(ts_ns), statistics.depth_score(book)
+        signs, buy_toxic, sell_toxic = None, NONE, NONE
+        if self._guard.on:
+            imbalance = statistics.imbalance(book) if self._guard.imbalance else 0.0
+            signs = signs_now(self._guard_memory, self._guard, ts_ns, book.best_bid_lots, book.best_ask_lots, imbalance)
+            buy_toxic, sell_toxic = toxic_sides(self._guard_memory, self._guard, ts_ns, signs)
+        lots = book.best_bid_lots, book.best_ask_lots
+        return MarketState(bid, ask, volatility, depth_score, "", *lots, buy_toxic, sell_toxic), signs
+
+    def _note_touch(self, ts_ns: int) -> None:
+        """Sample the best sizes as they were before what is received now."""
+        book = self.book
+        known = book.is_valid and 0 < book.best_bid_ticks < book.best_ask_ticks
+        lots = (book.best_bid_lots, book.best_ask_lots) if known else (0, 0)
+        note_touch(self._guard_memory, ts_ns, *lots)
 
     def mandate_values(self, ts_ns: int) -> MandateValues:
         """What the maker obeys at `ts_ns`."""
@@ -274,7 +307,7 @@ class Lane:
         if self._quote_states[SELL] == "":
             counts.ask_up_ns += ts_ns - self._last_reconsider_ns
         self._last_reconsider_ns = ts_ns
-        market = self._market_state(ts_ns)
+        market, signs = self._market_state(ts_ns)
         equity_atoms = self.equity_atoms()
         self.drawdown.update(equity_atoms)
         self.combined.update(self.instrument, equity_atoms)
@@ -298,7 +331,7 @@ class Lane:
                 requests_left=self._risk.limits.max_requests_per_min - self.order_desk.requests_last_min(ts_ns),
             ),
         )
-        self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision)
+        self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision, signs)
         if decision.terms is not None and decision.terms.bid_ticks is not None:
             counts.quoted += 1
             counts.quote_distance_bps_sum += (1 - decision.terms.bid_ticks / decision.terms.mid_ticks) * 10_000
@@ -410,15 +443,23 @@ class Lane:
     # --- the end --------------------------------------------------------------------------------------------------
 
     def drain(self, reason: str) -> None:
-        """Cancel every quote, wait out the venue's latency, keep the inventory. Harmless when called twice."""
+        """Cancel every quote, wait until the venue has answered, keep the inventory. Harmless when called twice.
+
+        A cancel that the venue did not answer is sent again, `DRAIN_TRIES` times at most.
+        """
         if self._draining or self.opening is None:
             return
         self._draining = True
         self.stale_at_ns = NEVER_NS
         ts_ns = self.now_ns
-        self._maker, decision = self._engine.step(self._maker, Drain(tuple(self.order_desk.working.values()), reason))
-        self.order_desk.cancel(ts_ns, decision.cancels)
-        self.order_desk.arrivals(ts_ns + 2 * int(self.config.latency_ms * NS_PER_MS) + 1)
+        desk, sent_ns = self.order_desk, ts_ns
+        for _ in range(DRAIN_TRIES):
+            self._maker, decision = self._engine.step(self._maker, Drain(tuple(desk.working.values()), reason))
+            desk.cancel(sent_ns, decision.cancels)
+            desk.arrivals(NEVER_NS)
+            sent_ns = max(sent_ns, desk.heard_ns)
+            if not desk.working:
+                break
         self._note_quote_states(ts_ns, {BUY: reason, SELL: reason})
         self._ledger.commit()
         if self.mid_half_ticks:

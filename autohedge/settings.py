@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autohedge.domain.mandate import Envelope
 from autohedge.domain.numbers import Real, Whole
+from autohedge.domain.paper import PaperSettings
 from autohedge.domain.records import MAX_TASK_CHARS
 from autohedge.errors import ConfigError
 from autohedge.market_maker.config import MarketMakingConfig
@@ -90,6 +91,7 @@ class Settings(BaseModel):
     maker: MarketMakingConfig = MarketMakingConfig()
     envelope: Envelope = Envelope()
     limits: RiskLimits = RiskLimits()
+    paper: PaperSettings = PaperSettings()
     desk: DeskSettings = DeskSettings()
     model: ModelSettings = ModelSettings()
 

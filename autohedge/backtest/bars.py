@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from autohedge.backtest.result import F64, I64, Bools
 from autohedge.domain.instrument import Instrument
 from autohedge.errors import MarketDataError
 from autohedge.simulation.bar_matching import MOST_STEPS
+
+if TYPE_CHECKING:
+    import polars
 
 GRID_TOLERANCE_TICKS = 0.001
 """How far a price may lie off its tick as a float: what is left of an exact price after a few float operations."""
@@ -98,6 +101,22 @@ class Bars:
             source=source,
             **ticks,
         )
+
+    @classmethod
+    def from_candles(
+        cls,
+        instrument: Instrument,
+        interval_ns: int,
+        candles: polars.DataFrame,
+        *,
+        source: str,
+        tolerance_ticks: float = GRID_TOLERANCE_TICKS,
+    ) -> Bars:
+        """Bars from a table of `autohedge.market.candles`; else as `from_prices`."""
+        from autohedge.market.candles import in_floats
+
+        columns = {name: column.to_numpy() for name, column in in_floats(candles).to_dict().items()}
+        return cls.from_prices(instrument, interval_ns, **columns, source=source, tolerance_ticks=tolerance_ticks)
 
     # --- what they are ----------------------------------------------------------------------------------------------------
 

@@ -17,29 +17,7 @@ from autohedge.backtest.native import compile_kernel
 from autohedge.backtest.result import F64, I64, BacktestResult
 from autohedge.backtest.strategies import DualMovingAverage, DualMovingAverageParameters
 from autohedge.errors import ConfigError
-from autohedge.simulation import bar_matching, chance, slippage
 from autohedge.simulation.bar_matching import BPS, LARGEST, MarketRules
-
-_USES = (
-    chance.mixed,
-    chance.draw,
-    slippage.slippage_frac,
-    slippage.slipped_ticks,
-    bar_matching.is_due,
-    bar_matching.fails,
-    bar_matching.share_lots,
-    bar_matching.refusal_by_rules,
-    bar_matching.fee_between,
-    bar_matching.buy_cost_atoms,
-    bar_matching.taking_price_ticks,
-    bar_matching.lots_for_cash,
-    bar_kernel.send,
-    bar_kernel.act,
-    bar_kernel.is_met,
-    bar_kernel.meet,
-    bar_kernel.arrive,
-    bar_kernel.take,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +61,7 @@ def ema_cross(
     parameters, assumptions = parameters or DualMovingAverageParameters(), assumptions or Assumptions()
     rules = assumptions.market_rules(bars.instrument, bars.interval_ns)
     entry, opening_atoms = _entry(bars, parameters, assumptions, rules), _opening_atoms(bars, assumptions)
-    run = compile_kernel(bar_kernel.run_one, uses=(*_USES, bar_kernel.stamp), allocates=False)
+    run = compile_kernel(bar_kernel.run_one, allocates=False)
     equity_atoms, base_lots, drawdown_frac = np.empty(len(bars), np.int64), np.empty(len(bars), np.int64), np.empty(len(bars))
     rows = len(bars) // 8 + 1024
     while True:
@@ -156,8 +134,7 @@ def ema_cross_grid(
         raise ConfigError("expected at least one pair of spans, found none")
     rules = assumptions.market_rules(bars.instrument, bars.interval_ns)
     entry, opening_atoms = _entry(bars, each[0], assumptions, rules), _opening_atoms(bars, assumptions)
-    uses = (*_USES, bar_kernel.meet_all, bar_kernel.meet_in_lane, bar_kernel.act_all)
-    run = compile_kernel(bar_kernel.run_many, uses=uses, allocates=False)
+    run = compile_kernel(bar_kernel.run_many, allocates=False)
     lanes = _lanes(bars, each, opening_atoms)
     if run(_columns(bars), rules, entry, lanes):
         raise _too_large(bars, "the money of a pair")

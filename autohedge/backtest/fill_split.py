@@ -131,9 +131,13 @@ def mark_out(group: str, horizon_s: int, bps: F64, values: F64) -> MarkOut:
 
 
 def groups(result: BacktestResult) -> dict[str, Bools]:
-    """The fills of each side and each liquidity, those groups alone that have any; `all` is always there."""
+    """The fills of each side, liquidity and level, those groups alone that have any; `all` is always there, and levels only
+    where quotes rest on several."""
     fills = result.fills
     found = {"buy": fills.side > 0, "sell": fills.side < 0, "maker": fills.is_maker, "taker": ~fills.is_maker}
+    levels = np.unique(fills.level)
+    if len(levels) > 1:
+        found |= {f"level {level}": fills.level == level for level in levels.tolist()}
     return {"all": np.ones(fills.ts_ns.shape, np.bool_)} | {name: mask for name, mask in found.items() if mask.any()}
 
 

@@ -68,6 +68,7 @@ def fills_of(instrument: Instrument, table: I64) -> Fills:
         is_maker=column(table, "is_maker").astype(np.bool_),
         mid=in_units(column(table, "mid_ticks"), instrument.tick_size),
         order=column(table, "order"),
+        level=np.zeros(len(table), np.int8),
     )
 
 

@@ -10,9 +10,18 @@ there. It makes no arrays, so that it can be compiled without counting reference
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from autohedge.backtest.l2_book import apply_row, clear_book, clear_depth, depth_moved_to, depth_score, imbalance, set_top
+from autohedge.backtest.l2_book import (
+    apply_row,
+    clear_book,
+    clear_depth,
+    depth_moved_to,
+    depth_score,
+    imbalance,
+    set_top,
+    size_at,
+)
 from autohedge.backtest.l2_layout import (
     BEGINS_EVENT,
     BEGINS_MESSAGE,
@@ -66,6 +75,7 @@ from autohedge.market_maker.decision import (
     working_totals,
 )
 from autohedge.market_maker.reasons import CROSSED, NONE, ONE_SIDED, STALE
+from autohedge.market_maker.toxicity import NEXT_SAMPLE_NS, note_touch, note_trade, signs_now, toxic_sides
 from autohedge.risk.checks import Checked, blocked_reason, daily_loss_limit_hit, first_failure, raising_side
 
 NS_PER_S = 1_000_000_000
@@ -107,9 +117,7 @@ def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
                     at_ns = ts_ns
             if consumes:
                 s.messages += 1
-            s.now_ns = at_ns
-            if at_ns >= s.next_arrival_ns:
-                arrivals(s, t, c, at_ns)
+            move_to(s, t, c, at_ns)
         due = not consumes
         if consumes:
             if op & BEGINS_EVENT:
@@ -130,6 +138,15 @@ def run(c: LoopNumbers, market: MarketTable, t: Tables, until_ns: int) -> int:
             return OPENED
     s.row = row
     return BROKEN if s.broken else DONE
+
+
+def move_to(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
+    """It is now so late: commands arrive, and a new second samples the touch."""
+    s.now_ns = now_ns
+    if now_ns >= s.next_arrival_ns:
+        arrivals(s, t, c, now_ns)
+    if now_ns >= t.guard[NEXT_SAMPLE_NS]:
+        sample_touch(s, t, c, now_ns)
 
 
 def go_stale(c: LoopNumbers, t: Tables) -> int:
@@ -189,6 +206,8 @@ def take_row(s: Any, t: Tables, c: LoopNumbers, market: MarketTable, row: int, o
         price = market.price_ticks[row]
         sample_grid(s, t, c, ts_ns)
         s.last_trade = price
+        if c.maker.guard.trades_ratio > 0.0:
+            note_trade(t.guard, ts_ns, c.maker.guard.slice_ns, market.side[row] * market.size_lots[row])
         if s.resting:
             # a seller hits our bids
             side = -market.side[row]
@@ -267,6 +286,14 @@ def cross_grid(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
         s.samples_on_grid = push_float(t.imbalances, s.samples_on_grid, GRID_WINDOW, now_imbalance)
 
 
+def sample_touch(s: Any, t: Tables, c: LoopNumbers, ts_ns: int) -> None:
+    """The best sizes as they were before what is received now, for the toxicity guard."""
+    bid_lots, ask_lots = 0, 0
+    if s.valid and 0 < s.best_bid < s.best_ask:
+        bid_lots, ask_lots = best_lots(s, t, c, 1), best_lots(s, t, c, -1)
+    note_touch(t.guard, ts_ns, bid_lots, ask_lots)
+
+
 def push(values: Any, count: int, most: int, value: int) -> int:
     """Append to a list of at most `most`, whose oldest goes first; returns how many there are."""
     if count == most:
@@ -315,7 +342,8 @@ def measured_volatility(s: Any, t: Tables, second: int) -> float:
 def equity(s: Any, c: LoopNumbers) -> int:
     """Base at the mid plus quote, in quote atoms."""
     size = c.maker.size
-    return int(s.quote_atoms + base_value_atoms(s.base_atoms, s.mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot))
+    base_atoms = base_value_atoms(s.base_atoms, s.mid_half, size.quote_atoms_per_tick_lot, size.base_atoms_per_lot)
+    return int(s.quote_atoms + base_atoms)
 
 
 def update_drawdown(s: Any, equity_atoms: int) -> None:
@@ -382,6 +410,36 @@ def mandate_in_force(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> tuple[fl
     return spread, bias, size, min(risk, c.medium_risk_score)
 
 
+class Seen(NamedTuple):
+    """What a look at the quotes sees of the book besides its best prices; sizes are 0 where nothing depends on them."""
+
+    bid_lots: int
+    ask_lots: int
+    depth_score: float
+    buy_toxic: int
+    sell_toxic: int
+
+
+def see(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> Seen:
+    """Look at a book that can be traded, and for the signs of the toxicity guard."""
+    guard = c.maker.guard
+    bid_lots, ask_lots, score, buy_toxic, sell_toxic = 0, 0, 0.0, NONE, NONE
+    if c.maker.quote.microprice or guard.on:
+        bid_lots, ask_lots = best_lots(s, t, c, 1), best_lots(s, t, c, -1)
+    if c.maker.sizes_by_confidence:
+        score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
+    if guard.on:
+        of_five = imbalance(s, t.bids, t.asks, c, IMBALANCE_LEVELS) if guard.imbalance > 0.0 else 0.0
+        signs = signs_now(t.guard, guard, now_ns, bid_lots, ask_lots, of_five)
+        buy_toxic, sell_toxic = toxic_sides(t.guard, guard, now_ns, signs)
+    return Seen(bid_lots, ask_lots, score, buy_toxic, sell_toxic)
+
+
+def best_lots(s: Any, t: Tables, c: LoopNumbers, side: int) -> int:
+    """Displayed lots at the best price of a side."""
+    return size_at(s, t.bids, t.asks, c, side, s.best_bid if side > 0 else s.best_ask)
+
+
 def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     """Look at the quotes again, with everything that this counts and checks."""
     s.reconsidered += 1
@@ -390,53 +448,25 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     if s.sell_state == NONE:
         s.ask_up_ns += now_ns - s.last_reconsider_ns
     s.last_reconsider_ns = now_ns
-    score = 0.0
-    if now_ns < s.quiet_until_ns:
-        if c.maker.sizes_by_confidence:
-            score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
-        if nothing_new(s, now_ns, score):
+    problem = market_problem(s, now_ns)
+    seen = Seen(0, 0, 0.0, NONE, NONE)
+    if problem == NONE:
+        seen = see(s, t, c, now_ns)
+        if nothing_new(s, now_ns, seen):
             repeat_look(s, t)
             return
     s.quiet_until_ns = 0
-    problem = market_problem(s, now_ns)
     worth = equity(s, c)
     update_drawdown(s, worth)
     update_daily_loss(s, c, now_ns, worth)
-    spread, bias, size, risk = mandate_in_force(s, t, c, now_ns)
+    mandate = mandate_in_force(s, t, c, now_ns)
     if problem or s.drained:
-        reason = reasons.DRAINED if s.drained else problem
-        cancels = cancel_side(t.orders, s.working, 1, reason, t.decision, 0)
-        cancels = cancel_side(t.orders, s.working, -1, reason, t.decision, cancels)
-        ask_cancels(s, t, now_ns, cancels)
-        send_cancels(s, t, c, now_ns, cancels)
-        note_states(s, t, now_ns, reason, reason)
-        note_quotes(s, t.quote_log, now_ns, 0, 0)
+        withdraw(s, t, c, now_ns, reasons.DRAINED if s.drained else problem)
         return
     ratio = ratio_at(c.maker.size, s.base_atoms, (s.best_bid + s.best_ask) / 2.0)
     blocked = blocked_reason(ratio, s.loss_hit != 0, c.limits.max_inventory_imbalance)
-    if c.maker.sizes_by_confidence:
-        score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
-    now = Situation(
-        now_ns,
-        s.best_bid,
-        s.best_ask,
-        volatility_at(s, t, now_ns),
-        score,
-        s.base_atoms,
-        s.quote_atoms,
-        spread,
-        bias,
-        size,
-        risk,
-        raising_side(s.base_atoms, c.maker.size.neutral_base_atoms) if blocked else 0,
-        c.limits.max_requests_per_min - requests_last_min(s, t.requests, now_ns),
-        s.buy_paused_ns,
-        s.sell_paused_ns,
-        s.buy_denied_ns,
-        s.sell_denied_ns,
-        s.rebalance_paused_ns,
-    )
-    made = decide(c.maker, now, t.orders, s.working, t.decision)
+    now = situation(s, t, c, now_ns, seen, mandate, blocked)
+    made = decide(c.maker, now, t.glft, t.orders, s.working, t.decision)
     if made.rebalances:
         s.rebalance_paused_ns = now_ns + PAUSE_AFTER_REBALANCE_NS
     distance_bps = 0.0
@@ -449,13 +479,62 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     # a request budget that is nearly used up decides too, and grows with time
     ample = now.requests_left >= 2 * (s.working + 2 * c.maker.levels)
     if made.cancels == 0 and made.orders == 0 and ample:
+        remember_look(s, seen, now_ns, made.prices.bid_ticks > 0, distance_bps)
         s.quiet_until_ns = quiet_until(s, t, c, now_ns)
-        s.quiet_bid = s.best_bid
-        s.quiet_ask = s.best_ask
-        s.quiet_second = now_ns // NS_PER_S
-        s.quiet_score = score
-        s.quiet_quoted = 1 if made.prices.bid_ticks > 0 else 0
-        s.quiet_distance_bps = distance_bps
+
+
+def situation(
+    s: Any, t: Tables, c: LoopNumbers, now_ns: int, seen: Seen, mandate: tuple[float, float, float, float], blocked: int
+) -> Situation:
+    """Everything that a decision depends on; `mandate` is (spread multiplier, bias, size multiplier, risk score)."""
+    return Situation(
+        now_ns=now_ns,
+        best_bid_ticks=s.best_bid,
+        best_ask_ticks=s.best_ask,
+        best_bid_lots=seen.bid_lots,
+        best_ask_lots=seen.ask_lots,
+        volatility=volatility_at(s, t, now_ns),
+        depth_score=seen.depth_score,
+        buy_toxic=seen.buy_toxic,
+        sell_toxic=seen.sell_toxic,
+        base_atoms=s.base_atoms,
+        quote_atoms=s.quote_atoms,
+        spread_multiplier=mandate[0],
+        inventory_bias=mandate[1],
+        size_multiplier=mandate[2],
+        risk_score=mandate[3],
+        blocked_side=raising_side(s.base_atoms, c.maker.size.neutral_base_atoms) if blocked else 0,
+        requests_left=c.limits.max_requests_per_min - requests_last_min(s, t.requests, now_ns),
+        buy_paused_until_ns=s.buy_paused_ns,
+        sell_paused_until_ns=s.sell_paused_ns,
+        buy_denied_until_ns=s.buy_denied_ns,
+        sell_denied_until_ns=s.sell_denied_ns,
+        rebalance_paused_until_ns=s.rebalance_paused_ns,
+    )
+
+
+def withdraw(s: Any, t: Tables, c: LoopNumbers, now_ns: int, reason: int) -> None:
+    """Cancel every quote: there is no market, or no more quoting."""
+    cancels = cancel_side(t.orders, s.working, 1, reason, t.decision, 0)
+    cancels = cancel_side(t.orders, s.working, -1, reason, t.decision, cancels)
+    ask_cancels(s, t, now_ns, cancels)
+    send_cancels(s, t, c, now_ns, cancels)
+    note_states(s, t, now_ns, reason, reason)
+    note_quotes(s, t.quote_log, now_ns, 0, 0)
+
+
+def remember_look(s: Any, seen: Seen, now_ns: int, quoted: bool, distance_bps: float) -> None:
+    """What a look saw that left everything as it was."""
+    s.quiet_bid = s.best_bid
+    s.quiet_ask = s.best_ask
+    s.quiet_bid_lots = seen.bid_lots
+    s.quiet_ask_lots = seen.ask_lots
+    s.quiet_second = now_ns // NS_PER_S
+    s.quiet_score = seen.depth_score
+    s.quiet_buy_toxic = seen.buy_toxic
+    s.quiet_sell_toxic = seen.sell_toxic
+    s.quiet_quoted = 1 if quoted else 0
+    s.quiet_distance_bps = distance_bps
 
 
 def quiet_until(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> int:
@@ -477,16 +556,18 @@ def quiet_until(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> int:
     return until_ns
 
 
-def nothing_new(s: Any, now_ns: int, score: float) -> bool:
-    """Whether everything else that a decision depends on is as it was at the last look."""
+def nothing_new(s: Any, now_ns: int, seen: Seen) -> bool:
+    """Whether everything that a decision depends on is as it was at the last look, which left everything as it was."""
     return bool(
-        s.best_bid == s.quiet_bid
+        now_ns < s.quiet_until_ns
+        and s.best_bid == s.quiet_bid
         and s.best_ask == s.quiet_ask
         and now_ns // NS_PER_S == s.quiet_second
-        and score == s.quiet_score
-        and now_ns < s.stale_at_ns
-        and s.stale_at_ns != NEVER_NS
-        and s.valid
+        and seen.depth_score == s.quiet_score
+        and seen.bid_lots == s.quiet_bid_lots
+        and seen.ask_lots == s.quiet_ask_lots
+        and seen.buy_toxic == s.quiet_buy_toxic
+        and seen.sell_toxic == s.quiet_sell_toxic
     )
 
 
@@ -527,7 +608,8 @@ def carry_out(s: Any, t: Tables, c: LoopNumbers, now_ns: int, made: Outcome, rat
             if t.orders[NUMBER, i] >= first_number:
                 send(s, t.commands, c.latency_ns, now_ns, t.orders[NUMBER, i], 0, NONE)
     note_states(s, t, now_ns, buy_told, sell_told)
-    note_quotes(s, t.quote_log, now_ns, made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0)
+    bid, ask = made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0
+    note_quotes(s, t.quote_log, now_ns, bid, ask)
 
 
 def ask_cancels(s: Any, t: Tables, now_ns: int, cancels: int) -> None:

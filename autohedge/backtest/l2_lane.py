@@ -44,14 +44,14 @@ from autohedge.domain.records import CycleOutcome, MandateRecord
 from autohedge.domain.view import MarketView, maker_view
 from autohedge.errors import ConfigError, InvariantBroken
 from autohedge.market.statistics import LATENCY_EVENTS, TRADE_WINDOW_S, RollingStatistics, depth_scale
-from autohedge.market_maker import decision
+from autohedge.market_maker import decision, quoting, toxicity
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
 from autohedge.market_maker.engine import PAUSE_AFTER_DENIAL_NS, QuoteEngine
 from autohedge.market_maker.quoting import RISK_SCORE
 from autohedge.market_maker.reasons import CODES, REASONS
 from autohedge.risk.limits import RiskLimits
 from autohedge.risk.pretrade import limit_numbers
-from autohedge.simulation import matching
+from autohedge.simulation import queueing
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -60,7 +60,8 @@ APART = (
     l2_kernel.note_quotes, l2_kernel.quiet_until, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
     l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
     l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
-    l2_book.clear_depth, l2_book.clear_book,
+    l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots,
+    quoting.fill_table, toxicity.note_trade,
 )  # fmt: skip
 """What happens rarely, or is called from many places with few arguments."""
 NO_MANDATE = -1
@@ -151,7 +152,7 @@ class CompiledLane:
                 conservative_size=envelope.conservative_size_multiplier,
                 medium_risk_score=RISK_SCORE[mandates.RiskLevel.MEDIUM],
                 depth_scale=depth_scale(instrument, config.depth_reference_quote),
-                report_lag_ns=matching.REPORT_LAG_NS,
+                report_lag_ns=queueing.REPORT_LAG_NS,
                 sample_ns=sample_ns,
                 behind_all=int(behind_all),
                 base_tick=market.base_tick,
@@ -166,6 +167,8 @@ class CompiledLane:
         state.mandate = NO_MANDATE
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS
+        if not engine.numbers.guard.on:
+            self._tables.guard[toxicity.NEXT_SAMPLE_NS] = NEVER_NS
         self._run = compile_kernel(l2_kernel.run, apart=APART, allocates=False)
 
     @property
@@ -369,6 +372,8 @@ def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: 
         commands=np.zeros((COMMAND_ROWS, 4 * (_WORKING_ROOM + 4 * levels)), np.int64),
         requests=np.zeros(requests + 1, np.int64),
         taken=np.zeros((2, 4, TAKEN_ROOM), np.int64),
+        glft=np.array(quoting.new_table(numbers.maker.quote)),
+        guard=np.zeros(toxicity.MEMORY_CELLS, np.int64),
         mids=np.zeros(l2_kernel.GRID_MIDS + l2_kernel.RETURNS + 1, np.int64),
         spreads=np.zeros(l2_kernel.GRID_WINDOW, np.float64),
         imbalances=np.zeros(l2_kernel.GRID_WINDOW, np.float64),

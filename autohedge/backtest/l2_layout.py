@@ -105,6 +105,8 @@ class Tables(NamedTuple):
     commands: Any
     requests: Any
     taken: Any
+    glft: Any
+    guard: Any
     mids: Any
     spreads: Any
     imbalances: Any
@@ -146,6 +148,7 @@ STATE: Final = [
     ("quoted_bid", "i8"), ("quoted_ask", "i8"),
     # the last look at the quotes, where it left everything as it was
     ("quiet_until_ns", "i8"), ("quiet_bid", "i8"), ("quiet_ask", "i8"), ("quiet_second", "i8"), ("quiet_score", "f8"),
+    ("quiet_bid_lots", "i8"), ("quiet_ask_lots", "i8"), ("quiet_buy_toxic", "i8"), ("quiet_sell_toxic", "i8"),
     ("quiet_quoted", "i8"), ("quiet_distance_bps", "f8"),
     # risk
     ("day", "i8"), ("day_open", "i8"), ("day_last", "i8"), ("loss_hit", "i8"), ("peak", "i8"), ("drawdown", "f8"),

@@ -52,7 +52,8 @@ from autohedge.market_maker.reasons import (
     SELF_TRADE,
 )
 from autohedge.market_maker.sizing import fee_atoms
-from autohedge.simulation.matching import advance_queue, age_unreported, cap_queue, is_marketable
+from autohedge.simulation.matching import is_marketable
+from autohedge.simulation.queueing import advance_queue, age_unreported, cap_queue
 
 # --- the order desk -------------------------------------------------------------------------------------------------------
 

@@ -130,6 +130,8 @@ def _fills(lane: CompiledLane) -> Fills:
         is_maker=is_maker,
         mid=np.where(mid > 0, mid, np.nan),
         order=log[:, 1].copy(),
+        # orders are numbered in the order of their log, denied ones included
+        level=lane.log("orders")[log[:, 1], 5].astype(np.int8),
     )
 
 

@@ -34,7 +34,8 @@ class Curve(NamedTuple):
 class Fills(NamedTuple):
     """One row per fill. `side` is +1 for a buy, −1 for a sell; `mid` is the mid known just before (NaN where there is none).
 
-    `fee_quote` is positive for a cost, whatever asset it was taken in; `order` numbers the orders of the run from 0.
+    `fee_quote` is positive for a cost, whatever asset it was taken in; `order` numbers the orders of the run from 0; `level` is
+    the order's place among the quotes of its side, 0 the best (and where there are no levels).
     """
 
     ts_ns: I64
@@ -46,6 +47,7 @@ class Fills(NamedTuple):
     is_maker: Bools
     mid: F64
     order: I64
+    level: I8
 
 
 class Quotes(NamedTuple):

@@ -82,7 +82,7 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
         "kurtosis_1s": Fact(2.0, 60.0, "excess kurtosis of 1 s returns", "[1]"),
         "kurtosis_10s": Fact(0.4, 20.0, "excess kurtosis of 10 s returns: less than of 1 s", "[1]"),
         "tail_index": Fact(1.5, 3.4, "Hill index of the largest 5 % of 1 s returns", "[1] [11]"),
-        "clustering_near": Fact(0.02, 0.5, "autocorrelation of |1 s returns|, mean of lags 1 to 5 s", "[1] [2]"),
+        "clustering_near": Fact(0.02, 0.5, "autocorrelation of the sizes of 1 s returns, mean of lags 1 to 5 s", "[1] [2]"),
         "clustering_far": Fact(0.005, 0.3, "the same, mean of lags 6 to 30 s", "[1] [2]"),
         "return_memory": Fact(-0.05, 0.05, "autocorrelation of 1 s returns, mean of lags 2 to 10 s", "[1]"),
         "variance_ratio": Fact(0.7, 1.5, "variance of 10 s returns ÷ 10 × that of 1 s returns", "[10]"),

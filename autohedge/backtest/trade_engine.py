@@ -72,6 +72,7 @@ class NoBook:
     best_bid_ticks = 0
     best_ask_ticks = 0
     is_valid = False
+    last_update_id = 0
     newest_update_id = 0
     is_crossed = False
 

@@ -82,8 +82,12 @@ class OrderCancelled(NamedTuple):
     reason: str
 
 
+REQUEST_FAILED = "request_failed"
+"""Reason of a rejection that the venue never spoke: the request was lost, and nothing happened there."""
+
+
 class CancelRejected(NamedTuple):
-    """The cancel found no such open order (filled or cancelled before)."""
+    """The cancel found no such open order (filled or cancelled before), or was lost (`REQUEST_FAILED`): the order is as it was."""
 
     ts_ns: int
     client_order_id: ClientOrderId
@@ -119,6 +123,8 @@ class OrderEvent(StrEnum):
     ASK_CANCEL = "ask_cancel"
     CANCEL = "cancel"
     REFUSE_CANCEL = "refuse_cancel"
+    LOSE_CANCEL = "lose_cancel"
+    LOSE_CANCEL_PART = "lose_cancel_part"
 
 
 _S, _E = OrderState, OrderEvent
@@ -149,11 +155,18 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.CANCELLING, _E.CANCEL): _S.CANCELLED,
     # the cancel came too late: what ended the order is on its way, or is already here
     (_S.CANCELLING, _E.REFUSE_CANCEL): _S.CANCELLING,
+    # the cancel never came: the order works on and may be cancelled again
+    (_S.CANCELLING, _E.LOSE_CANCEL): _S.SUBMITTED,
+    (_S.CANCELLING, _E.LOSE_CANCEL_PART): _S.PARTIALLY_FILLED,
     (_S.FILLED, _E.ACCEPT): _S.FILLED,
     (_S.FILLED, _E.REFUSE_CANCEL): _S.FILLED,
+    (_S.FILLED, _E.LOSE_CANCEL_PART): _S.FILLED,
     (_S.CANCELLED, _E.ACCEPT): _S.CANCELLED,
     (_S.CANCELLED, _E.REFUSE_CANCEL): _S.CANCELLED,
+    (_S.CANCELLED, _E.LOSE_CANCEL): _S.CANCELLED,
+    (_S.CANCELLED, _E.LOSE_CANCEL_PART): _S.CANCELLED,
     (_S.REJECTED, _E.REFUSE_CANCEL): _S.REJECTED,
+    (_S.REJECTED, _E.LOSE_CANCEL): _S.REJECTED,
     # late facts are booked
     (_S.CANCELLED, _E.FILL_PART): _S.CANCELLED,
     (_S.CANCELLED, _E.FILL_REST): _S.FILLED,
@@ -201,6 +214,10 @@ class Order:
     def apply(self, event: OrderEvent) -> None:
         """Move along the table."""
         self.state = next_state(self.state, event)
+
+    def lose_cancel(self) -> None:
+        """The cancel that was asked for is known to have been lost: an order that has not ended works on."""
+        self.apply(OrderEvent.LOSE_CANCEL_PART if self.filled_lots else OrderEvent.LOSE_CANCEL)
 
     def fill(self, size_lots: int) -> None:
         """Book a fill; `InvariantBroken`, with nothing changed, if it is not positive or larger than what is left."""

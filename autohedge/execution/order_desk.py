@@ -16,6 +16,7 @@ from autohedge.domain.instrument import Instrument
 from autohedge.domain.mandate import MandateValues
 from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import (
+    REQUEST_FAILED,
     CancelOrder,
     CancelRejected,
     Command,
@@ -55,7 +56,8 @@ class OrderCounts:
 
 
 class OrderDesk:
-    """`orders` by client id (working ones and the last closed ones); `working` those that may still fill."""
+    """`orders` by client id (working ones and the last closed ones); `working` those that may still fill; `heard_ns` is the
+    time of the last thing that the venue said."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class OrderDesk:
         self.orders: OrderedDict[str, Order] = OrderedDict()
         self.working: dict[str, Order] = {}
         self.counts = OrderCounts()
+        self.heard_ns = 0
         self._instrument = instrument
         self._risk = risk
         self._venue = venue
@@ -183,6 +186,8 @@ class OrderDesk:
     def take(self, outcomes: Sequence[VenueEvent]) -> None:
         """Move orders along; a fill is booked by `on_fill` once the order has it, and told after that."""
         counts = self.counts
+        if outcomes:
+            self.heard_ns = outcomes[-1].ts_ns
         for outcome in outcomes:
             order = self.orders[outcome.client_order_id]
             if isinstance(outcome, OrderFilled):
@@ -204,7 +209,10 @@ class OrderDesk:
                 counts.cancelled += 1
                 self._record_event(outcome.ts_ns, order, "cancelled", outcome.reason)
             elif isinstance(outcome, CancelRejected):
-                order.apply(OrderEvent.REFUSE_CANCEL)
+                if outcome.reason == REQUEST_FAILED:
+                    order.lose_cancel()
+                else:
+                    order.apply(OrderEvent.REFUSE_CANCEL)
                 self._record_event(outcome.ts_ns, order, "cancel_rejected", outcome.reason)
             else:
                 assert_never(outcome)

@@ -134,7 +134,7 @@ class MarketMakingConfig(BaseModel):
         default=True, description="Scale sizes by depth, calm and risk; false quotes one size, as the literature assumes."
     )
     toxic_trades_ratio: Real = Field(
-        default=0, ge=0, le=1e6, description="Net volume of aggressors, in usual touch sizes, that is a burst; 0 switches it off."
+        default=0, ge=0, le=1e6, description="Net volume of aggressors, in usual touch sizes, that is a burst; 0: off."
     )
     toxic_window_s: Real = Field(default=1.0, ge=0.01, le=600, description="Seconds over which aggressors are counted.")
     toxic_depletion_frac: Real = Field(

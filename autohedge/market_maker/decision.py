@@ -17,7 +17,15 @@ from math import ceil
 from typing import Any, Final, NamedTuple
 
 from autohedge.domain.orders import Order, OrderState
-from autohedge.market_maker.quoting import QuoteNumbers, QuotePrices, confidence_of, inventory_ratio, quote_prices
+from autohedge.market_maker.quoting import (
+    QuoteNumbers,
+    QuotePrices,
+    Table,
+    confidence_of,
+    fair_value,
+    inventory_ratio,
+    quote_prices,
+)
 from autohedge.market_maker.reasons import (
     BELOW_MIN_NOTIONAL,
     BLOCKED,
@@ -45,6 +53,7 @@ from autohedge.market_maker.sizing import (
     scaled,
     with_order,
 )
+from autohedge.market_maker.toxicity import GuardNumbers
 
 BUY: Final = 1
 SELL: Final = -1
@@ -68,6 +77,7 @@ class MakerNumbers(NamedTuple):
 
     quote: QuoteNumbers
     size: SizeNumbers
+    guard: GuardNumbers
     max_order_age_ns: int
     tolerance_frac: float
     rebalances: int
@@ -80,16 +90,21 @@ class MakerNumbers(NamedTuple):
 class Situation(NamedTuple):
     """What a decision depends on besides the configuration and the working orders.
 
-    The market can be traded. σ per hour is negative while unknown. `blocked_side` is the side that risk forbids (±1; 0 none);
-    `requests_left` is what the venue's request budget still allows (cancels are never held back). The pauses end at their
-    times; a denied side is one that our own risk refused.
+    The market can be traded. The best sizes may be 0 where nothing depends on them. σ per hour is negative while unknown. A
+    toxic side is one whose quotes are about to be run over, with the reason (0: it is not). `blocked_side` is the side that
+    risk forbids (±1; 0 none); `requests_left` is what the venue's request budget still allows (cancels are never held back).
+    The pauses end at their times; a denied side is one that our own risk refused.
     """
 
     now_ns: int
     best_bid_ticks: int
     best_ask_ticks: int
+    best_bid_lots: int
+    best_ask_lots: int
     volatility: float
     depth_score: float
+    buy_toxic: int
+    sell_toxic: int
     base_atoms: int
     quote_atoms: int
     spread_multiplier: float
@@ -139,21 +154,26 @@ def full_skew(size: SizeNumbers, base_atoms: int, mid_ticks: float) -> int:
     return -1 if off_atoms > 0 else 1
 
 
-def decide(numbers: MakerNumbers, now: Situation, orders: Columns, n: int, out: Columns) -> Outcome:
-    """Look at the quotes again: cancels and new orders go into `out`."""
+def decide(numbers: MakerNumbers, now: Situation, table: Table, orders: Columns, n: int, out: Columns) -> Outcome:
+    """Look at the quotes again: cancels and new orders go into `out`. `table` is kept by the caller for the exact model."""
     size = numbers.size
+    widening = numbers.guard.widening
     mid = (now.best_bid_ticks + now.best_ask_ticks) / 2.0
     skew = full_skew(size, now.base_atoms, mid)
     prices = quote_prices(
         numbers.quote,
+        table,
         now.best_bid_ticks,
         now.best_ask_ticks,
+        fair_value(numbers.quote, now.best_bid_ticks, now.best_ask_ticks, now.best_bid_lots, now.best_ask_lots),
         now.volatility,
         ratio_at(size, now.base_atoms, mid),
         order_sizes_off_neutral(size, now.base_atoms, mid),
         now.spread_multiplier,
         now.inventory_bias,
         skew,
+        widening if now.buy_toxic else 1.0,
+        widening if now.sell_toxic else 1.0,
     )
     confidence = confidence_of(now.depth_score, now.volatility, now.risk_score)
     if numbers.rebalances and skew:
@@ -184,8 +204,9 @@ def quote_both(
     factor = now.size_multiplier
     if numbers.sizes_by_confidence:
         factor = (0.5 + 0.5 * confidence) * now.size_multiplier
-    buy_reason = withhold_reason(now, BUY, prices.bid_ticks, prices.reason)
-    sell_reason = withhold_reason(now, SELL, prices.ask_ticks, prices.reason)
+    pulls = numbers.guard.widening == 0.0
+    buy_reason = withhold_reason(now, BUY, prices.buy_reason, now.buy_toxic if pulls else NONE)
+    sell_reason = withhold_reason(now, SELL, prices.sell_reason, now.sell_toxic if pulls else NONE)
     cancels = cancel_side(orders, n, BUY, buy_reason, out, 0) if buy_reason else 0
     if sell_reason:
         cancels = cancel_side(orders, n, SELL, sell_reason, out, cancels)
@@ -233,14 +254,14 @@ def quote_both(
     return Outcome(cancels, placed, buy_reason, sell_reason, 0, prices, confidence)
 
 
-def withhold_reason(now: Situation, side: int, price_ticks: int, reason: int) -> int:
+def withhold_reason(now: Situation, side: int, price_reason: int, toxic: int) -> int:
     """Why the side is not to be quoted at all; 0 when it is."""
-    if price_ticks <= 0:
-        return reason if reason else PRICE_BELOW_A_TICK
+    if price_reason != NONE:
+        return price_reason
     pause = pause_of(now, side)
     if pause:
         return pause
-    return BLOCKED if now.blocked_side == side else NONE
+    return BLOCKED if now.blocked_side == side else toxic
 
 
 def pause_of(now: Situation, side: int) -> int:

@@ -32,9 +32,10 @@ from autohedge.market_maker.decision import (
     ratio_at,
     working_columns,
 )
-from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, quote_terms
+from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, new_table, quote_terms
 from autohedge.market_maker.reasons import BLOCKED, REASONS
 from autohedge.market_maker.sizing import SizeRules
+from autohedge.market_maker.toxicity import guard_numbers
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -43,13 +44,21 @@ PAUSE_AFTER_DENIAL_NS = NS_PER_S
 
 
 class MarketState(NamedTuple):
-    """The market as the maker may use it. `problem` is "" when it can be quoted, else why not (gap, stale, crossed …)."""
+    """The market as the maker may use it. `problem` is "" when it can be quoted, else why not (gap, stale, crossed …).
+
+    The best sizes may be 0 when quotes are centred on the mid. A toxic side is one whose quotes are about to be run over, with
+    the code of its reason; 0 when it is not.
+    """
 
     best_bid_ticks: int
     best_ask_ticks: int
     volatility: float | None
     depth_score: float
     problem: str
+    best_bid_lots: int = 0
+    best_ask_lots: int = 0
+    buy_toxic: int = 0
+    sell_toxic: int = 0
 
 
 class Reconsider(NamedTuple):
@@ -136,7 +145,10 @@ NOTHING = Decision()
 
 
 class QuoteEngine:
-    """The maker's rules for one instrument. Holds configuration only; all memory is in `MakerState`."""
+    """The maker's rules for one instrument. Holds configuration only; all memory is in `MakerState`.
+
+    The table of the exact model is only kept to save work: it depends on nothing but the σ that is asked for.
+    """
 
     def __init__(self, config: MarketMakingConfig, instrument: Instrument) -> None:
         self.config = config
@@ -146,6 +158,7 @@ class QuoteEngine:
         self.numbers = MakerNumbers(
             quote=self.quote_rules.numbers,
             size=self.size_rules.numbers,
+            guard=guard_numbers(config),
             max_order_age_ns=int(config.max_order_age_s * NS_PER_S),
             tolerance_frac=config.refresh_tolerance_bps / 10_000,
             rebalances=int(config.rebalance),
@@ -155,6 +168,7 @@ class QuoteEngine:
             sizes_by_confidence=int(config.size_by_confidence),
         )
         self.fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
+        self._table = new_table(self.numbers.quote)
 
     def step(self, state: MakerState, event: MakerEvent) -> tuple[MakerState, Decision]:
         """The next state and decision; the same inputs always give the same result."""
@@ -185,7 +199,7 @@ class QuoteEngine:
             return state, Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
         working = [order for order in event.working if order.is_working]
         out = _room_for(len(working), self.numbers.levels)
-        made = decide(self.numbers, _situation(state, event), working_columns(working), len(working), out)
+        made = decide(self.numbers, _situation(state, event), self._table, working_columns(working), len(working), out)
         blocked_reason = next(iter(event.blocked.values()), "")
 
         def word(code: int) -> str:
@@ -216,8 +230,12 @@ def _situation(state: MakerState, event: Reconsider) -> Situation:
         now_ns=event.now_ns,
         best_bid_ticks=market.best_bid_ticks,
         best_ask_ticks=market.best_ask_ticks,
+        best_bid_lots=market.best_bid_lots,
+        best_ask_lots=market.best_ask_lots,
         volatility=UNKNOWN if market.volatility is None else market.volatility,
         depth_score=market.depth_score,
+        buy_toxic=market.buy_toxic,
+        sell_toxic=market.sell_toxic,
         base_atoms=event.base_atoms,
         quote_atoms=event.quote_atoms,
         spread_multiplier=mandate.spread_multiplier,

@@ -16,7 +16,6 @@ The memory is one row of whole numbers, so that the live engine keeps it in a li
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from typing import Any, Final, NamedTuple
 
 from autohedge.market_maker.config import MarketMakingConfig, ToxicityAction
@@ -38,24 +37,21 @@ _NETS: Final = _ASKS + TOUCH_SAMPLES
 MEMORY_CELLS: Final = _NETS + SLICES
 """How long the memory is; it begins with zeros."""
 
-Memory = MutableSequence[int] | Any
-"""`MEMORY_CELLS` whole numbers: a list, or an array."""
+Memory = Any
+"""`MEMORY_CELLS` whole numbers: list[int], or a numpy array of one dimension."""
 
 
 class GuardNumbers(NamedTuple):
-    """The settings of the guard; `widening` is 0 where a toxic side is pulled, else the factor of its distance."""
+    """The settings of the guard; `on` is 0 where no sign is looked for, `widening` 0 where a toxic side is pulled, else the
+    factor of its distance."""
 
+    on: int
     trades_ratio: float
     slice_ns: int
     depletion_frac: float
     imbalance: float
     hold_ns: int
     widening: float
-
-    @property
-    def is_on(self) -> bool:
-        """Whether any sign is looked for."""
-        return self.trades_ratio > 0 or self.depletion_frac > 0 or self.imbalance > 0
 
 
 class Signs(NamedTuple):
@@ -72,6 +68,7 @@ class Signs(NamedTuple):
 def guard_numbers(config: MarketMakingConfig) -> GuardNumbers:
     """The guard of a configuration."""
     return GuardNumbers(
+        on=int(config.toxic_trades_ratio > 0 or config.toxic_depletion_frac > 0 or config.toxic_imbalance > 0),
         trades_ratio=config.toxic_trades_ratio,
         slice_ns=int(config.toxic_window_s * NS_PER_S) // SLICES,
         depletion_frac=config.toxic_depletion_frac,

@@ -162,7 +162,8 @@ class MarketGenerator:
         self._impact = round(parameters.impact_bps / 10_000 * (1 << 20))
         self._burst_frac = round(parameters.burst_bps / 10_000 * (1 << 20))
         bursts_per_minute = parameters.bursts_per_minute
-        self._calm_actions = round(60 * parameters.actions_per_s / bursts_per_minute) if bursts_per_minute else _NEVER
+        actions_per_minute = 60 * parameters.actions_per_s
+        self._calm_actions = round(min(actions_per_minute / bursts_per_minute, _NEVER)) if bursts_per_minute else _NEVER
         self._latency_ns = round(parameters.feed_latency_ms * 1_000_000)
         self._longest_ns = round(_LONGEST_WAIT * _S / parameters.actions_per_s)
         self._gaps_ns = mean_gaps_ns(parameters.actions_per_s)

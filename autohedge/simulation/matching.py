@@ -5,26 +5,18 @@ orders together at most once, one reduction of the queue counts once although th
 displayed size that we took stays taken until that level changes. Our own orders are not in the public book, and the market
 does not react to them: both make a simulation kinder than the truth, and the second cannot be helped.
 
-The functions at the top are the arithmetic, over integers alone, so that a compiled loop can share them; `MatchingCore`
-drives them one event at a time. The rules in words: docs/paper-venue.md.
+The functions at the top and those of `autohedge.simulation.queueing` are the arithmetic, which a compiled loop shares;
+`MatchingCore` drives them one event at a time. The rules in words: docs/paper-venue.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Level, MarketEvent, Side, Trade
 from autohedge.errors import InvariantBroken
-
-REPORT_LAG_NS = 100_000_000
-"""How long at least a displayed reduction may wait for the trade that explains it (at most twice as long).
-
-On the recorded Binance session the best prices changed before the trade was reported in 80 % of the cases that can be
-matched; the trade followed within 0.8 ms in the median and within 105 ms in 99 of 100.
-"""
+from autohedge.simulation.queueing import AT_FRONT, BEHIND_ALL, REPORT_LAG_NS, QueueModel, RestingOrder
 
 _WALK_LEVELS = 16
 """Levels looked at first when an order takes; more are asked for only when these are not enough."""
@@ -36,30 +28,6 @@ _WALK_LEVELS = 16
 def is_marketable(side: int, limit_ticks: int, opposite_ticks: int) -> bool:
     """Whether an order of `side` at `limit_ticks` reaches an opposite price; False when there is none (0)."""
     return opposite_ticks > 0 and (limit_ticks - opposite_ticks) * side >= 0
-
-
-def advance_queue(ahead_lots: int, unreported_lots: int, traded_lots: int) -> tuple[int, int, int]:
-    """A trade at an order's price: (ahead, unreported, left over) after it.
-
-    `unreported_lots` have already left the display ahead of the order; the trade explains those first, because it is how
-    they left. What then is left over after the queue reaches the order.
-    """
-    explained = min(unreported_lots, traded_lots)
-    advanced = traded_lots - explained
-    return max(0, ahead_lots - advanced), unreported_lots - explained, max(0, advanced - ahead_lots)
-
-
-def cap_queue(ahead_lots: int, unreported_lots: int, shown_lots: int) -> tuple[int, int]:
-    """The display shows `shown_lots` at an order's price: (ahead, unreported) after it. No more can be ahead than is shown."""
-    gone = max(0, ahead_lots - shown_lots)
-    return ahead_lots - gone, unreported_lots + gone
-
-
-def age_unreported(generations: int, unreported_lots: int, before_lots: int) -> tuple[int, int]:
-    """(unreported, unreported before) after so many generations: what is two old will not be explained by a trade any more."""
-    if generations == 0:
-        return unreported_lots, before_lots
-    return 0, unreported_lots if generations == 1 else 0
 
 
 def walk(levels: Iterable[Level], taken_lots: Mapping[int, int], side: Side, limit_ticks: int | None, lots: int) -> list[Level]:
@@ -87,6 +55,8 @@ class BookReader(Protocol):
     best_bid_ticks: int
     best_ask_ticks: int
     is_valid: bool
+    last_update_id: int
+    """That of the depth, which a newer quote may lie over."""
 
     @property
     def newest_update_id(self) -> int:
@@ -105,67 +75,6 @@ class BookReader(Protocol):
     def levels(self, side: Side, n: int) -> Sequence[Level]:
         """Up to `n` displayed levels, best first."""
         ...
-
-
-class QueueModel(StrEnum):
-    """Where a new order stands at its price.
-
-    `behind_all`: behind everything displayed there. `none`: at the front, which no real order can count on; it exists to
-    measure what ignoring the queue would pretend, and no setting offers it.
-    """
-
-    BEHIND_ALL = "behind_all"
-    NONE = "none"
-
-
-@dataclass(slots=True, eq=False)
-class RestingOrder:
-    """One of our orders in the market: `ahead_lots` are served before it, `rested_lots` is what came to rest."""
-
-    order_id: str
-    side: Side
-    price_ticks: int
-    rested_lots: int
-    remaining_lots: int
-    ahead_lots: int = 0
-    # Lots that left the display ahead of us and wait for their trade's report, in two generations of REPORT_LAG_NS.
-    generation: int = 0
-    unreported_lots: int = 0
-    unreported_before_lots: int = 0
-
-    def see_shown(self, shown_lots: int, now_ns: int) -> None:
-        """The display shows `shown_lots` at our price."""
-        self._age(now_ns)
-        self.ahead_lots, self.unreported_lots = cap_queue(self.ahead_lots, self.unreported_lots, shown_lots)
-
-    def see_trade(self, traded_lots: int, now_ns: int) -> int:
-        """`traded_lots` met the orders at our price; returns how many of them reach us (never more than what is left)."""
-        self._age(now_ns)
-        waiting = self.unreported_before_lots + self.unreported_lots
-        self.ahead_lots, still_waiting, reached = advance_queue(self.ahead_lots, waiting, traded_lots)
-        explained = waiting - still_waiting
-        from_before = min(explained, self.unreported_before_lots)
-        self.unreported_before_lots -= from_before
-        self.unreported_lots -= explained - from_before
-        return min(reached, self.remaining_lots)
-
-    def see_trade_through(self, traded_lots: int) -> int:
-        """`traded_lots` met orders behind our price, so nothing is ahead of us; returns how many would have met us first."""
-        self.ahead_lots = self.unreported_lots = self.unreported_before_lots = 0
-        return min(traded_lots, self.remaining_lots)
-
-    def queue_up_behind(self, other: RestingOrder) -> None:
-        """Stand behind an earlier order of ours at the same price: a trade that explains its queue explains this one too."""
-        self.generation = other.generation
-        self.unreported_lots = other.unreported_lots
-        self.unreported_before_lots = other.unreported_before_lots
-
-    def _age(self, now_ns: int) -> None:
-        generation = now_ns // REPORT_LAG_NS
-        if generation != self.generation:
-            aged = age_unreported(generation - self.generation, self.unreported_lots, self.unreported_before_lots)
-            self.unreported_lots, self.unreported_before_lots = aged
-            self.generation = generation
 
 
 class Match(NamedTuple):
@@ -191,13 +100,15 @@ class MatchingCore:
 
     `book` is read, never changed. The caller moves it on and then tells the core, event by event; whatever the core returns
     has already happened to its orders. `resting` are the open orders by id; `is_idle` when no market event could matter.
+    `queue_power` is the exponent of `QueueModel.POWER`.
     """
 
-    __slots__ = ("_asks", "_bids", "_book", "_queue", "_taken_asks", "_taken_bids", "is_idle", "resting")
+    __slots__ = ("_asks", "_bids", "_book", "_power", "_queue", "_taken_asks", "_taken_bids", "is_idle", "resting")
 
-    def __init__(self, book: BookReader, queue: QueueModel = QueueModel.BEHIND_ALL) -> None:
+    def __init__(self, book: BookReader, queue: QueueModel = QueueModel.BEHIND_ALL, queue_power: float = 1.0) -> None:
         self._book = book
-        self._queue = queue
+        self._queue = queue.code
+        self._power = queue_power
         self.resting: dict[str, RestingOrder] = {}
         # in priority: better price first, then earlier
         self._bids: list[RestingOrder] = []
@@ -220,8 +131,10 @@ class MatchingCore:
         index = len(orders)
         while index and (price_ticks - orders[index - 1].price_ticks) * side > 0:
             index -= 1
-        if self._queue is QueueModel.BEHIND_ALL:
-            order.ahead_lots = self._book.size_at(side, price_ticks)
+        if self._queue != AT_FRONT:
+            order.ahead_lots = order.shown_lots = self._book.size_at(side, price_ticks)
+            order.by_chance = self._queue > BEHIND_ALL
+            order.shown_as_of_id = self._as_of(side, price_ticks)
             if index and orders[index - 1].price_ticks == price_ticks:
                 order.queue_up_behind(orders[index - 1])
         orders.insert(index, order)
@@ -301,17 +214,35 @@ class MatchingCore:
         if self._taken_bids or self._taken_asks:
             self._release_changed(event)
         bids, asks = self._bids, self._asks
-        if self._queue is QueueModel.BEHIND_ALL:
+        if self._queue == BEHIND_ALL:
             for order in self.resting.values():
                 if order.ahead_lots:
                     shown = book.size_at(order.side, order.price_ticks)
                     if shown < order.ahead_lots:
                         order.see_shown(shown, now_ns)
+        elif self._queue > BEHIND_ALL:
+            self._see_changes(now_ns)
         if bids and 0 < book.best_ask_ticks <= bids[0].price_ticks:
             return self._crossed(bids)
         if asks and book.best_bid_ticks >= asks[0].price_ticks:
             return self._crossed(asks)
         return _NOTHING
+
+    def _see_changes(self, now_ns: int) -> None:
+        """The display of the prices where we queue. Where the best price has moved on, the depth may be older than what it
+        showed before: that is no news."""
+        for order in self.resting.values():
+            if order.ahead_lots:
+                as_of_id = self._as_of(order.side, order.price_ticks)
+                if as_of_id >= order.shown_as_of_id:
+                    shown = self._book.size_at(order.side, order.price_ticks)
+                    order.see_changed(self._queue, self._power, shown, as_of_id, now_ns)
+
+    def _as_of(self, side: Side, price_ticks: int) -> int:
+        """The update as of which a price is displayed: at the best price and before it that of the newest quote."""
+        book = self._book
+        best = book.best_bid_ticks if side is BUY else book.best_ask_ticks
+        return book.newest_update_id if not best or (price_ticks - best) * side >= 0 else book.last_update_id
 
     def _crossed(self, orders: list[RestingOrder]) -> Sequence[Match]:
         """The display reaches our orders: they get what it shows at their price or better. A display that crosses itself

@@ -4,8 +4,9 @@ Let r be the fill's share of what was to be had, r = fill ÷ available. The frac
 
     max(floor, f × g(r)) × (0.8 + 0.4 × u),    g(r) = r (linear), √r (square root) or ln(1 + r) (logarithmic)
 
-with u uniform in [0, 1), and never more than the price itself. It is always against us and rounded up to whole ticks. The square root is the form that trades of many
-markets show (Almgren, Thum, Hauptmann, Li: "Direct Estimation of Equity Market Impact", 2005); the others bound it.
+with u uniform in [0, 1), and never more than the price itself. It is always against us and rounded up to whole ticks. The
+square root is the form that trades of many markets show (Almgren, Thum, Hauptmann, Li: "Direct Estimation of Equity Market
+Impact", 2005); the others bound it.
 
 Plain functions over numbers: a compiled backtest shares them.
 """

@@ -2,8 +2,8 @@
 
 Promise: it can lose money. Orders arrive after a latency, stand in a queue, fill in part, pay fees and are refused by the
 instrument's rules and the account's balances, and nothing the market offers is used twice (`autohedge.simulation.matching`).
-Everything is deterministic: the same commands and market events give the same events, ids included. Refused: a latency of
-zero, because it is look-ahead. All rules in words: docs/paper-venue.md.
+Everything is deterministic: the same commands and market events give the same events, ids included; chance is seeded. Refused:
+a latency of zero, because it is look-ahead. All rules in words: docs/paper-venue.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from autohedge.domain.ids import ClientOrderId, IdFactory
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, SELL, Level, MarketEvent, Side
 from autohedge.domain.orders import (
+    REQUEST_FAILED,
     CancelOrder,
     CancelRejected,
     Command,
@@ -32,7 +33,10 @@ from autohedge.domain.orders import (
 )
 from autohedge.errors import ConfigError
 from autohedge.simulation.account import SpotAccount, fee_step
-from autohedge.simulation.matching import BookReader, MatchingCore, QueueModel, RestingOrder, is_marketable
+from autohedge.simulation.conditions import Conditions, request_fails
+from autohedge.simulation.latency import Way
+from autohedge.simulation.matching import BookReader, MatchingCore, is_marketable
+from autohedge.simulation.queueing import RestingOrder
 
 CLIENT_ORDER_IDS_KEPT = 100_000
 """An order id is known as used for at least this many later orders, and as long as its order is open."""
@@ -51,8 +55,7 @@ class _Refusal(NamedTuple):
 class PaperVenue:
     """A venue for one instrument over a public book that somebody else keeps current; an adapter of the port `Venue`.
 
-    `latency_ns` from our sending to the venue's executing; the balances are those the account opens with. `queue` is for
-    comparisons only. Raises `ConfigError` for a latency that is not positive.
+    `conditions` are what orders meet besides the market; the balances are those the account opens with.
     """
 
     simulated = True
@@ -63,24 +66,23 @@ class PaperVenue:
         book: BookReader,
         fees: FeeSchedule,
         *,
-        latency_ns: int,
+        conditions: Conditions,
         ids: IdFactory,
         base_atoms: int,
         quote_atoms: int,
-        queue: QueueModel = QueueModel.BEHIND_ALL,
     ) -> None:
-        if latency_ns <= 0:
-            raise ConfigError(
-                f"{instrument.symbol}: expected a latency above 0 ns, found {latency_ns}: zero latency is look-ahead, because "
-                "quotes would move before the trades that they answer; give the time that an order takes to the venue"
-            )
         self.account = SpotAccount(instrument, base_atoms, quote_atoms)
         self._instrument = instrument
         self._book = book
         self._fees = fees
-        self._latency_ns = latency_ns
         self._ids = ids
-        self._core = MatchingCore(book, queue)
+        self._core = MatchingCore(book, conditions.queue, conditions.queue_power)
+        self._way = Way(conditions.latency)
+        self._watches_feed = self._way.watches_feed
+        self._failure = (conditions.failure_frac, conditions.failure_key)
+        self._requests = 0
+        self._halts = deque(conditions.halts_ns)
+        self._halt_from_ns = conditions.halts_ns[0][0] if conditions.halts_ns else _NEVER_NS
         self._opening = (base_atoms, quote_atoms)
         self._opening_mark: Decimal | None = None
         self._trades = 0
@@ -93,7 +95,7 @@ class PaperVenue:
 
     def submit(self, command: Command, now_ns: int) -> None:
         """Send a command at `now_ns`; it arrives after the latency, never before one that was sent earlier."""
-        arrival_ns = now_ns + self._latency_ns
+        arrival_ns = self._way.arrival_ns(now_ns)
         if not self._in_flight:
             self._next_arrival_ns = arrival_ns
         self._in_flight.append((arrival_ns, command))
@@ -107,10 +109,14 @@ class PaperVenue:
         while in_flight and in_flight[0][0] <= now_ns:
             arrival_ns, command = in_flight.popleft()
             self._now_ns = max(self._now_ns, arrival_ns)
-            if isinstance(command, PlaceOrder):
-                self._place(command, events)
+            fails = request_fails(*self._failure, self._requests)
+            self._requests += 1
+            if isinstance(command, CancelOrder):
+                events.append(self._lost_cancel(command) if fails else self._cancel(command))
+            elif fails:
+                events.append(self._lost_order(command))
             else:
-                events.append(self._cancel(command))
+                self._place(command, events)
         self._next_arrival_ns = in_flight[0][0] if in_flight else _NEVER_NS
         return events
 
@@ -118,10 +124,14 @@ class PaperVenue:
         """Match resting orders against `event`, which the book already contains; fills are stamped with its receive time."""
         if self._opening_mark is None:
             self._note_opening()
+        if self._watches_feed:
+            self._way.see(event)
         core = self._core
         if core.is_idle:
             return _NOTHING
         self._now_ns = max(self._now_ns, event.ts_init_ns)
+        if self._now_ns >= self._halt_from_ns and self._is_halted():
+            return _NOTHING
         matches = core.on_market(event, self._now_ns)
         if not matches:
             return _NOTHING
@@ -130,7 +140,7 @@ class PaperVenue:
     # --- what arrives ---------------------------------------------------------------------------------------------------
 
     def _place(self, order: PlaceOrder, events: list[VenueEvent]) -> None:
-        refusal = self._refusal_by_rules(order) or self._refusal_by_market(order)
+        refusal = self._refusal_by_halt() or self._refusal_by_rules(order) or self._refusal_by_market(order)
         takes: list[Level] = []
         if refusal is None:
             if not order.post_only:
@@ -161,6 +171,20 @@ class PaperVenue:
         self.account.reserve(order.side, -reserved)
         return OrderCancelled(self._now_ns, cancel.client_order_id, order.remaining_lots, cancel.reason)
 
+    def _lost_order(self, order: PlaceOrder) -> VenueEvent:
+        return OrderRejected(self._now_ns, order.client_order_id, REQUEST_FAILED, "the venue did not answer; nothing was placed")
+
+    def _lost_cancel(self, cancel: CancelOrder) -> VenueEvent:
+        return CancelRejected(self._now_ns, cancel.client_order_id, REQUEST_FAILED)
+
+    def _is_halted(self) -> bool:
+        """Whether it is a halt now; halts that are over are forgotten."""
+        halts = self._halts
+        while halts and halts[0][1] <= self._now_ns:
+            halts.popleft()
+        self._halt_from_ns = halts[0][0] if halts else _NEVER_NS
+        return self._halt_from_ns <= self._now_ns
+
     def _remember(self, order_id: str) -> None:
         used = self._used_ids
         used[order_id] = None
@@ -172,6 +196,11 @@ class PaperVenue:
                 del used[oldest]
 
     # --- refusals ---------------------------------------------------------------------------------------------------------
+
+    def _refusal_by_halt(self) -> _Refusal | None:
+        if self._now_ns >= self._halt_from_ns and self._is_halted():
+            return _Refusal("halted", "the venue is halted and takes only cancels")
+        return None
 
     def _refusal_by_rules(self, order: PlaceOrder) -> _Refusal | None:
         """What is wrong with the order whatever the market is."""

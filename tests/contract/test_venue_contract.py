@@ -31,6 +31,7 @@ from autohedge.domain.orders import (
     VenueEvent,
 )
 from autohedge.ports import Venue
+from autohedge.simulation.conditions import Conditions
 from autohedge.venues.paper import PaperVenue
 
 COIN = Instrument(
@@ -53,7 +54,8 @@ START_NS = 10**18
 
 def paper(book: OrderBook) -> PaperVenue:
     fees = FeeSchedule(FeeRate.from_bps(Decimal(10)), FeeRate.from_bps(Decimal(10)))
-    return PaperVenue(COIN, book, fees, latency_ns=LATENCY_NS, ids=IdFactory("COIN/CASH"), base_atoms=HELD, quote_atoms=HELD)
+    conditions = Conditions.constant(LATENCY_NS)
+    return PaperVenue(COIN, book, fees, conditions=conditions, ids=IdFactory("COIN/CASH"), base_atoms=HELD, quote_atoms=HELD)
 
 
 ADAPTERS: dict[str, Callable[[OrderBook], Venue]] = {"paper": paper}

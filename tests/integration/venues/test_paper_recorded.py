@@ -25,7 +25,8 @@ from autohedge.domain.orders import CancelOrder, OrderCancelled, OrderFilled, Or
 from autohedge.market.instruments import instrument
 from autohedge.market.recordings import open_replay
 from autohedge.market.sync import Applied, SyncedBook
-from autohedge.simulation.matching import QueueModel
+from autohedge.simulation.conditions import Conditions
+from autohedge.simulation.queueing import QueueModel
 from autohedge.venues.paper import PaperVenue
 
 BTC = instrument("binance", "BTC/USDT")
@@ -111,8 +112,8 @@ def trade_session(
     book, ids, fee = OrderBook(), IdFactory("BTC/USDT"), FeeRate.from_bps(Decimal(fee_bps))
     synced = SyncedBook(book)
     venue = PaperVenue(
-        BTC, book, FeeSchedule(fee, fee), latency_ns=latency_ms * 1_000_000, ids=ids, base_atoms=0,
-        quote_atoms=OPENING_QUOTE_ATOMS, queue=queue,
+        BTC, book, FeeSchedule(fee, fee), conditions=Conditions.constant(latency_ms * 1_000_000, queue), ids=ids, base_atoms=0,
+        quote_atoms=OPENING_QUOTE_ATOMS,
     )  # fmt: skip
     driver = TouchJoiner(venue, book, ids)
     for event in events:

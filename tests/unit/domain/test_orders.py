@@ -46,15 +46,19 @@ EXPECTED = {
         E.FILL_REST: S.FILLED,
         E.CANCEL: S.CANCELLED,
         E.REFUSE_CANCEL: S.CANCELLING,
+        E.LOSE_CANCEL: S.SUBMITTED,
+        E.LOSE_CANCEL_PART: S.PARTIALLY_FILLED,
     },
-    S.FILLED: {E.ACCEPT: S.FILLED, E.REFUSE_CANCEL: S.FILLED},
+    S.FILLED: {E.ACCEPT: S.FILLED, E.REFUSE_CANCEL: S.FILLED, E.LOSE_CANCEL_PART: S.FILLED},
     S.CANCELLED: {
         E.ACCEPT: S.CANCELLED,
         E.REFUSE_CANCEL: S.CANCELLED,
+        E.LOSE_CANCEL: S.CANCELLED,
+        E.LOSE_CANCEL_PART: S.CANCELLED,
         E.FILL_PART: S.CANCELLED,
         E.FILL_REST: S.FILLED,
     },
-    S.REJECTED: {E.REFUSE_CANCEL: S.REJECTED},
+    S.REJECTED: {E.REFUSE_CANCEL: S.REJECTED, E.LOSE_CANCEL: S.REJECTED},
 }
 
 
@@ -145,3 +149,12 @@ def test_whatever_comes_no_order_is_ever_overfilled(size: int, events: list[int 
             pass
         assert one.filled_lots == booked <= size
         assert (one.state is S.FILLED) == (booked == size)
+
+
+@pytest.mark.parametrize(("filled", "state"), [(0, S.SUBMITTED), (4, S.PARTIALLY_FILLED)])
+def test_an_order_whose_cancel_was_lost_works_on_and_can_be_cancelled_again(filled: int, state: OrderState) -> None:
+    one = order(S.CANCELLING, filled=filled)
+    one.lose_cancel()
+    assert one.state is state and one.is_working
+    one.apply(E.ASK_CANCEL)
+    assert one.state is S.CANCELLING

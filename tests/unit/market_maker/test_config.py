@@ -16,10 +16,13 @@ from autohedge.market_maker.config import FeeAsset, MarketMakingConfig, QuotingM
 from autohedge.risk.limits import RiskLimits
 from autohedge.settings import DeskSettings, ModelSettings, Settings, validated
 
+CHOICES = {
+    "trading_pair", "quoting_model", "touch", "rebalance", "fee_asset", "size_by_confidence", "fair_value", "toxicity_action",
+}  # fmt: skip
 NUMBERS = {
     name
     for name, field in MarketMakingConfig.model_fields.items()
-    if name not in ("trading_pair", "quoting_model", "touch", "rebalance", "fee_asset", "size_by_confidence")
+    if name not in CHOICES
 }
 MAY_BE_ZERO = {
     "min_profit_threshold",
@@ -31,6 +34,11 @@ MAY_BE_ZERO = {
     "taker_fee_bps",
     "refresh_tolerance_bps",
     "filled_order_delay_s",
+    "min_requote_ms",
+    "toxic_trades_ratio",
+    "toxic_depletion_frac",
+    "toxic_imbalance",
+    "toxic_hold_s",
 }
 
 

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from autohedge.domain.book import OrderBook
 from autohedge.domain.market_data import BUY, SELL, BookDelta, BookSnapshot, Side, TopOfBook, Trade
 from autohedge.errors import InvariantBroken
-from autohedge.simulation.matching import (
-    REPORT_LAG_NS,
-    MatchingCore,
-    QueueModel,
-    advance_queue,
-    age_unreported,
-    cap_queue,
-    is_marketable,
-    walk,
-)
+from autohedge.simulation.matching import MatchingCore, is_marketable, walk
+from autohedge.simulation.queueing import REPORT_LAG_NS, QueueModel, advance_queue, age_unreported, cap_queue
 
 MS = 1_000_000
 LOTS = st.integers(0, 50)

@@ -14,7 +14,8 @@ from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BookDelta, BookSnapshot, Level, MarketEvent, Side, TopOfBook, Trade
 from autohedge.domain.orders import CancelOrder, OrderFilled, PlaceOrder, VenueEvent
 from autohedge.market.sync import Applied, SyncedBook
-from autohedge.simulation.matching import QueueModel
+from autohedge.simulation.conditions import Conditions
+from autohedge.simulation.queueing import QueueModel
 from autohedge.venues.paper import PaperVenue
 
 MS = 1_000_000
@@ -54,6 +55,7 @@ class Exchange:
         quote: int = 1_000_000,
         queue: QueueModel = QueueModel.BEHIND_ALL,
         with_book: bool = True,
+        conditions: Conditions | None = None,
     ) -> None:
         self.instrument = instrument
         self.book = OrderBook()
@@ -64,11 +66,10 @@ class Exchange:
             instrument,
             self.book,
             FeeSchedule(FeeRate.from_bps(Decimal(maker_bps)), FeeRate.from_bps(Decimal(taker_bps)), in_received_asset),
-            latency_ns=self.latency_ns,
+            conditions=conditions or Conditions.constant(self.latency_ns, queue),
             ids=self.ids,
             base_atoms=instrument.base_atoms_floor(Decimal(base)),
             quote_atoms=instrument.quote_atoms_floor(Decimal(quote)),
-            queue=queue,
         )
         self.now_ns = 10**18
         self.update_id = 0

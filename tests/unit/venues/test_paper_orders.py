@@ -17,7 +17,7 @@ from autohedge.domain.orders import (
     OrderRejected,
 )
 from autohedge.errors import ConfigError
-from autohedge.simulation.matching import QueueModel
+from autohedge.simulation.queueing import QueueModel
 from autohedge.venues import paper
 
 MS = 1_000_000

@@ -27,6 +27,7 @@ class Fill(NamedTuple):
     mid: str | None = None
     order: int | None = None
     is_maker: bool = True
+    level: int = 0
 
 
 Tick = tuple[float, str]
@@ -71,6 +72,7 @@ def traded(
         is_maker=np.array([fill.is_maker for fill in fills], dtype=np.bool_),
         mid=_floats([fill.mid for fill in fills]),
         order=np.array([row if fill.order is None else fill.order for row, fill in enumerate(fills)], dtype=np.int64),
+        level=np.array([fill.level for fill in fills], dtype=np.int8),
     )
     opening = Decimal(cash) + Decimal(base) * Decimal(ticks[0][1])
     spent = sum((fill.side * Decimal(fill.price) * Decimal(fill.size) + Decimal(fill.fee) for fill in fills), Decimal(0))
