@@ -53,6 +53,7 @@ from autohedge.backtest.l2_orders import (
     on_trade,
     requests_last_min,
     send,
+    way_ns,
 )
 from autohedge.domain.mandate import decayed, gone_frac
 from autohedge.domain.measures import base_value_atoms, realised_volatility, spread_bps_of
@@ -161,20 +162,22 @@ def go_stale(c: LoopNumbers, t: Tables) -> int:
     return BROKEN if s.broken else DONE
 
 
-def drain(c: LoopNumbers, t: Tables, wait_ns: int, reason: int) -> int:
-    """Cancel every quote and wait until that is done; keep the inventory."""
+def drain(c: LoopNumbers, t: Tables, reason: int, tries_left: int) -> int:
+    """Cancel every quote and wait until the venue has answered; keep the inventory. `ROOM`: what is left is to be asked again."""
     s = t.state[0]
     s.stale_at_ns = NEVER_NS
     s.drained = 1
-    now_ns = s.now_ns
+    now_ns = max(s.now_ns, s.venue_now_ns)
     cancels = cancel_side(t.orders, s.working, 1, reason, t.decision, 0)
     cancels = cancel_side(t.orders, s.working, -1, reason, t.decision, cancels)
     ask_cancels(s, t, now_ns, cancels)
     send_cancels(s, t, c, now_ns, cancels)
-    arrivals(s, t, c, now_ns + wait_ns)
-    note_states(s, t, now_ns, reason, reason)
+    arrivals(s, t, c, NEVER_NS)
+    if s.working and tries_left and s.broken == 0:
+        return ROOM
+    note_states(s, t, s.now_ns, reason, reason)
     update_drawdown(s, equity(s, c))
-    sample(s, t, c, now_ns)
+    sample(s, t, c, s.now_ns)
     return BROKEN if s.broken else DONE
 
 
@@ -487,6 +490,7 @@ def situation(
     s: Any, t: Tables, c: LoopNumbers, now_ns: int, seen: Seen, mandate: tuple[float, float, float, float], blocked: int
 ) -> Situation:
     """Everything that a decision depends on; `mandate` is (spread multiplier, bias, size multiplier, risk score)."""
+    blocked_side = raising_side(s.base_atoms, c.maker.size.neutral_base_atoms) if blocked else 0
     return Situation(
         now_ns=now_ns,
         best_bid_ticks=s.best_bid,
@@ -503,7 +507,7 @@ def situation(
         inventory_bias=mandate[1],
         size_multiplier=mandate[2],
         risk_score=mandate[3],
-        blocked_side=raising_side(s.base_atoms, c.maker.size.neutral_base_atoms) if blocked else 0,
+        blocked_side=blocked_side,
         requests_left=c.limits.max_requests_per_min - requests_last_min(s, t.requests, now_ns),
         buy_paused_until_ns=s.buy_paused_ns,
         sell_paused_until_ns=s.sell_paused_ns,
@@ -606,7 +610,7 @@ def carry_out(s: Any, t: Tables, c: LoopNumbers, now_ns: int, made: Outcome, rat
         send_cancels(s, t, c, now_ns, made.cancels)
         for i in range(s.working):
             if t.orders[NUMBER, i] >= first_number:
-                send(s, t.commands, c.latency_ns, now_ns, t.orders[NUMBER, i], 0, NONE)
+                send(s, t.commands, way_ns(s, t, c, now_ns), now_ns, t.orders[NUMBER, i], 0, NONE)
     note_states(s, t, now_ns, buy_told, sell_told)
     bid, ask = made.prices.bid_ticks if buy == NONE else 0, made.prices.ask_ticks if sell == NONE else 0
     note_quotes(s, t.quote_log, now_ns, bid, ask)
@@ -624,7 +628,8 @@ def ask_cancels(s: Any, t: Tables, now_ns: int, cancels: int) -> None:
 def send_cancels(s: Any, t: Tables, c: LoopNumbers, now_ns: int, cancels: int) -> None:
     """Send the cancels that were recorded."""
     for i in range(cancels):
-        send(s, t.commands, c.latency_ns, now_ns, t.orders[NUMBER, t.decision[CANCEL_ROW, i]], 1, t.decision[CANCEL_REASON, i])
+        number, reason = t.orders[NUMBER, t.decision[CANCEL_ROW, i]], t.decision[CANCEL_REASON, i]
+        send(s, t.commands, way_ns(s, t, c, now_ns), now_ns, number, 1, reason)
 
 
 def place(s: Any, t: Tables, c: LoopNumbers, now_ns: int, i: int, rebalances: int, ratio: float) -> int:

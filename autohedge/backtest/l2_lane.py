@@ -52,6 +52,8 @@ from autohedge.market_maker.reasons import CODES, REASONS
 from autohedge.risk.limits import RiskLimits
 from autohedge.risk.pretrade import limit_numbers
 from autohedge.simulation import queueing
+from autohedge.simulation.conditions import Conditions
+from autohedge.simulation.latency import FEED
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -126,9 +128,11 @@ class CompiledLane:
         quote_atoms: int,
         desk_latency_ns: int,
         sample_ns: int = NS_PER_S,
-        behind_all: bool = True,
+        conditions: Conditions | None = None,
     ) -> None:
         instrument = market.instrument
+        if conditions is None:
+            conditions = Conditions.constant(int(config.latency_ms * NS_PER_MS))
         engine = QuoteEngine(config, instrument)
         self.market = market
         self.instrument = instrument
@@ -144,7 +148,9 @@ class CompiledLane:
                 maker=engine.numbers,
                 limits=limit_numbers(limits, instrument),
                 fees_in_received=int(config.fee_asset is FeeAsset.RECEIVED),
-                latency_ns=int(config.latency_ms * NS_PER_MS),
+                latency=conditions.latency.numbers,
+                failure_frac=conditions.failure_frac,
+                failure_key=conditions.failure_key,
                 requote_ns=int(config.min_requote_ms * NS_PER_MS),
                 fill_pause_ns=engine.fill_pause_ns,
                 denial_pause_ns=PAUSE_AFTER_DENIAL_NS,
@@ -154,7 +160,8 @@ class CompiledLane:
                 depth_scale=depth_scale(instrument, config.depth_reference_quote),
                 report_lag_ns=queueing.REPORT_LAG_NS,
                 sample_ns=sample_ns,
-                behind_all=int(behind_all),
+                queue_model=conditions.queue.code,
+                queue_power=conditions.queue_power,
                 base_tick=market.base_tick,
                 window_ticks=market.window_ticks,
             )
@@ -210,13 +217,17 @@ class CompiledLane:
                 self._raise_broken()
 
     def drain(self, reason: str = "session_end") -> None:
-        """Cancel every quote, wait out the latency, keep the inventory. Harmless when called twice."""
+        """Cancel every quote, wait until the venue has answered, keep the inventory. Harmless when called twice."""
         if self.state.drained or not self.state.opened:
             return
-        self._make_room()
-        wait_ns = 2 * self.numbers.latency_ns + 1
-        drained = compile_kernel(l2_kernel.drain, apart=APART, allocates=False)
-        if drained(self.numbers, self._tables, wait_ns, CODES[reason]) != DONE:
+        drain = compile_kernel(l2_kernel.drain, apart=APART, allocates=False)
+        told = ROOM
+        for tries_left in reversed(range(DRAIN_TRIES)):
+            self._make_room()
+            told = drain(self.numbers, self._tables, CODES[reason], tries_left)
+            if told != ROOM:
+                break
+        if told == BROKEN:
             self._raise_broken()
 
     def accept(self, outcome: CycleOutcome) -> MandateRecord:

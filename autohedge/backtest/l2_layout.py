@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from autohedge.market_maker.decision import MakerNumbers
 from autohedge.risk.checks import LimitNumbers
+from autohedge.simulation.latency import LatencyNumbers
 
 NEVER_NS: Final = 2**62
 """Later than anything."""
@@ -28,7 +29,9 @@ BEGINS_EVENT: Final = 64
 
 NUMBER, RESTING, RESTED, AHEAD, GENERATION, UNREPORTED, UNREPORTED_BEFORE, MANDATE, SIZE = range(7, 16)
 """Order number; whether it rests at the venue, what came to rest, what is ahead of it, and the queue's memory."""
-WORKING_ROWS: Final = 16
+SHOWN, SHOWN_AS_OF, UNMATCHED, UNMATCHED_BEFORE = range(16, 20)
+"""The memory of a queue model by chance, see `autohedge.simulation.queueing`."""
+WORKING_ROWS: Final = 20
 
 # --- commands on their way ----------------------------------------------------------------------------------------------------
 
@@ -67,7 +70,9 @@ class LoopNumbers(NamedTuple):
     maker: MakerNumbers
     limits: LimitNumbers
     fees_in_received: int
-    latency_ns: int
+    latency: LatencyNumbers
+    failure_frac: float
+    failure_key: int
     requote_ns: int
     fill_pause_ns: int
     denial_pause_ns: int
@@ -77,7 +82,8 @@ class LoopNumbers(NamedTuple):
     depth_scale: float
     report_lag_ns: int
     sample_ns: int
-    behind_all: int
+    queue_model: int
+    queue_power: float
     base_tick: int
     window_ticks: int
 
@@ -113,6 +119,9 @@ class Tables(NamedTuple):
     mandate_times: Any
     mandate_values: Any
     withheld: Any
+    latency_times: Any
+    latency_values: Any
+    halts: Any
     order_log: Any
     event_log: Any
     fill_log: Any
@@ -141,6 +150,8 @@ STATE: Final = [
     ("working", "i8"), ("resting", "i8"), ("queued", "i8"), ("own_bid", "i8"), ("own_ask", "i8"), ("next_number", "i8"),
     ("commands_head", "i8"), ("commands_tail", "i8"), ("next_arrival_ns", "i8"), ("requests_head", "i8"),
     ("requests_tail", "i8"),
+    # the way to the venue, and its halts
+    ("sent", "i8"), ("arrived", "i8"), ("last_arrival_ns", "i8"), ("latency_at", "i8"), ("halt", "i8"), ("halt_from_ns", "i8"),
     ("taken_bids", "i8"), ("taken_asks", "i8"), ("next_requote_ns", "i8"), ("last_reconsider_ns", "i8"),
     # the maker's memory
     ("buy_paused_ns", "i8"), ("sell_paused_ns", "i8"), ("buy_denied_ns", "i8"), ("sell_denied_ns", "i8"),

@@ -81,6 +81,7 @@ _SIGMA_BITS: Final = 2_048.0
 Table = Any
 """A table by rows: list[list[float]], or a numpy array of two dimensions."""
 
+
 class QuoteNumbers(NamedTuple):
     """`QuoteRules` as plain numbers: `floor_frac` is `OFF` without a floor; the last five are those of the literature."""
 

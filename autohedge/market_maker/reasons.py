@@ -58,6 +58,9 @@ REASONS: Final[tuple[str, ...]] = (
     "toxic_trades",
     "toxic_depletion",
     "toxic_imbalance",
+    # the venue, further ones
+    "request_failed",
+    "halted",
 )
 
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate(REASONS)}
@@ -106,3 +109,5 @@ INVENTORY_LIMIT: Final = 40
 TOXIC_TRADES: Final = 41
 TOXIC_DEPLETION: Final = 42
 TOXIC_IMBALANCE: Final = 43
+REQUEST_FAILED: Final = 44
+HALTED: Final = 45

@@ -19,11 +19,7 @@ from autohedge.settings import DeskSettings, ModelSettings, Settings, validated
 CHOICES = {
     "trading_pair", "quoting_model", "touch", "rebalance", "fee_asset", "size_by_confidence", "fair_value", "toxicity_action",
 }  # fmt: skip
-NUMBERS = {
-    name
-    for name, field in MarketMakingConfig.model_fields.items()
-    if name not in CHOICES
-}
+NUMBERS = {name for name, field in MarketMakingConfig.model_fields.items() if name not in CHOICES}
 MAY_BE_ZERO = {
     "min_profit_threshold",
     "skew_factor",

@@ -41,7 +41,7 @@ def results(draw: Any) -> BacktestResult:
 
     def table(kind: type[Any]) -> Any:
         rows = draw(st.integers(0, 4))
-        types = {"ts_ns": "<i8", "order": "<i8", "side": "|i1", "is_maker": "|b1"}
+        types = {"ts_ns": "<i8", "order": "<i8", "side": "|i1", "level": "|i1", "is_maker": "|b1"}
         return kind(*(column(rows, types.get(name, "<f8")) for name in kind._fields))
 
     plain = st.dictionaries(st.text(max_size=6).filter(lambda text: text.isprintable()), json_values, max_size=3)
