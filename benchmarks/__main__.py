@@ -14,7 +14,7 @@ from loguru import logger
 
 from benchmarks.figures import Figure, Options, Skipped, machine, table
 
-NAMES = ("start", "book", "session", "desk", "llm", "fanout", "storage", "memory")
+NAMES = ("start", "book", "session", "desk", "llm", "fanout", "storage", "memory", "l2")
 
 QUOTED = """\
 Quoted, not measured here (another machine, other versions; only the orders of magnitude compare):

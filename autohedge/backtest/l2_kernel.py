@@ -163,7 +163,7 @@ def go_stale(c: LoopNumbers, t: Tables) -> int:
 
 
 def drain(c: LoopNumbers, t: Tables, reason: int, tries_left: int) -> int:
-    """Cancel every quote and wait until the venue has answered; keep the inventory. `ROOM`: what is left is to be asked again."""
+    """Cancel every quote and wait until the venue has answered; keep the inventory. `ROOM`: what is left is asked again."""
     s = t.state[0]
     s.stale_at_ns = NEVER_NS
     s.drained = 1

@@ -16,7 +16,6 @@ from autohedge.backtest import l2_book, l2_kernel, l2_orders
 from autohedge.backtest.l2_layout import (
     BROKEN,
     COMMAND_ROWS,
-    DONE,
     EVENT_LOG,
     FILL_LOG,
     MID_LOG,
@@ -43,6 +42,7 @@ from autohedge.domain.measures import base_value_atoms
 from autohedge.domain.records import CycleOutcome, MandateRecord
 from autohedge.domain.view import MarketView, maker_view
 from autohedge.errors import ConfigError, InvariantBroken
+from autohedge.lane import DRAIN_TRIES
 from autohedge.market.statistics import LATENCY_EVENTS, TRADE_WINDOW_S, RollingStatistics, depth_scale
 from autohedge.market_maker import decision, quoting, toxicity
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
@@ -60,6 +60,7 @@ NS_PER_S = 1_000_000_000
 APART = (
     l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.log_state,
     l2_kernel.note_quotes, l2_kernel.quiet_until, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
+    l2_orders.longer_way_ns, l2_orders.is_halted, l2_orders.see_changes,
     l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
     l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
     l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots,
@@ -167,13 +168,16 @@ class CompiledLane:
             )
         )
         _refuse_overflow(self.numbers, market, base_atoms, quote_atoms)
-        self._tables = _new_tables(self.numbers, market.window_ticks, limits.max_requests_per_min, config.levels)
+        self._tables = _new_tables(
+            self.numbers, market.window_ticks, limits.max_requests_per_min, config.levels, _way_of(conditions, market)
+        )
         state = self.state
         state.base_atoms, state.quote_atoms = base_atoms, quote_atoms
         state.begin_ns = market.begin_ns
         state.mandate = NO_MANDATE
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS
+        state.halt_from_ns = conditions.halts_ns[0][0] if conditions.halts_ns else NEVER_NS
         if not engine.numbers.guard.on:
             self._tables.guard[toxicity.NEXT_SAMPLE_NS] = NEVER_NS
         self._run = compile_kernel(l2_kernel.run, apart=APART, allocates=False)
@@ -370,7 +374,18 @@ _LOGS = {
 }
 
 
-def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: int) -> Tables:
+def _way_of(conditions: Conditions, market: PreparedMarket) -> tuple[Any, Any, Any]:
+    """(times, latencies, halts) as arrays: what the way to the venue adds from when on, and when the venue is halted."""
+    latency = conditions.latency
+    halts = np.array(conditions.halts_ns, np.int64).reshape(-1, 2)
+    if latency.numbers.model == FEED:
+        return *market.feed_latencies(), halts
+    return np.array(latency.times_ns, np.int64), np.array(latency.recorded_ns, np.int64), halts
+
+
+def _new_tables(
+    numbers: LoopNumbers, window_ticks: int, requests: int, levels: int, way: tuple[Any, Any, Any]
+) -> Tables:
     def log(fields: tuple[str, ...]) -> Any:
         return np.empty((4 * _LOG_ROOM, len(fields)), np.int64)
 
@@ -391,6 +406,9 @@ def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: 
         mandate_times=np.zeros((2, 64), np.int64),
         mandate_values=np.zeros((4, 64), np.float64),
         withheld=np.zeros(len(REASONS), np.int64),
+        latency_times=way[0],
+        latency_values=way[1],
+        halts=way[2],
         order_log=log(ORDER_LOG),
         event_log=log(EVENT_LOG),
         fill_log=log(FILL_LOG),

@@ -32,6 +32,7 @@ from autohedge.domain.market_data import BUY, SELL, Trade
 from autohedge.errors import MarketDataError
 from autohedge.market.event_rows import EventColumns
 from autohedge.market.sync import BUFFER_LIMIT
+from autohedge.simulation.latency import LONGEST_NS
 
 WIDEST_WINDOW_TICKS = 2**28
 """Prices of one recording further apart than this are refused: the book of the compiled loop is an array over ticks."""
@@ -74,6 +75,16 @@ class PreparedMarket:
     def start_ns(self) -> int:
         """Receive time of the first message."""
         return int(self.table.ts_ns[0])
+
+    def feed_latencies(self) -> tuple[Any, Any]:
+        """(receive times, latencies) of the events that say when they happened, in ns and ascending in time, the last of each
+        time; never less than 0 and at most `LONGEST_NS`."""
+        table = self.table
+        told = np.flatnonzero(((table.op & KIND_MASK) < GAP) & (self.ts_event_ns != 0))
+        times = table.ts_ns[told]
+        last = np.append(times[1:] != times[:-1], [True] * min(1, len(times)))
+        latencies = np.clip(times - self.ts_event_ns[told], 0, LONGEST_NS)
+        return times[last], latencies[last].astype(np.int64)
 
     @property
     def end_ns(self) -> int:

@@ -29,9 +29,13 @@ from autohedge.backtest.l2_layout import (
     REJECTED,
     RESTED,
     RESTING,
+    SHOWN,
+    SHOWN_AS_OF,
     SIZE,
     SNAPSHOT,
     TAKEN_ROOM,
+    UNMATCHED,
+    UNMATCHED_BEFORE,
     UNREPORTED,
     UNREPORTED_BEFORE,
     WORKING_ROWS,
@@ -39,8 +43,9 @@ from autohedge.backtest.l2_layout import (
     MarketTable,
     Tables,
 )
-from autohedge.market_maker.decision import CREATED, FILLED, LEVEL, PRICE, REMAINING, SIDE
+from autohedge.market_maker.decision import CANCELLING, CREATED, FILLED, LEVEL, PRICE, REMAINING, SIDE
 from autohedge.market_maker.reasons import (
+    HALTED,
     INSUFFICIENT_BALANCE,
     INSUFFICIENT_DEPTH,
     MAX_NOTIONAL,
@@ -49,11 +54,23 @@ from autohedge.market_maker.reasons import (
     NONE,
     NOT_OPEN,
     POST_ONLY_WOULD_CROSS,
+    REQUEST_FAILED,
     SELF_TRADE,
 )
 from autohedge.market_maker.sizing import fee_atoms
+from autohedge.simulation.conditions import request_fails
+from autohedge.simulation.latency import CONSTANT, FEED, LatencyNumbers, drawn_ns, entries_before
 from autohedge.simulation.matching import is_marketable
-from autohedge.simulation.queueing import advance_queue, age_unreported, cap_queue
+from autohedge.simulation.queueing import (
+    AT_FRONT,
+    BEHIND_ALL,
+    advance_queue,
+    age_unreported,
+    cancelled_ahead,
+    cap_queue,
+    match_fall,
+    match_trade,
+)
 
 # --- the order desk -------------------------------------------------------------------------------------------------------
 
@@ -69,7 +86,9 @@ def log_event(s: Any, log: Any, ts_ns: int, number: int, event: int, reason: int
     s.quiet_until_ns = 0
 
 
-def add_working(s: Any, orders: Any, ts_ns: int, number: int, side: int, price: int, lots: int, level: int, mandate: int) -> None:
+def add_working(
+    s: Any, orders: Any, ts_ns: int, number: int, side: int, price: int, lots: int, level: int, mandate: int
+) -> None:
     """An order that may fill from now on, as the last row."""
     row = s.working
     for field in range(WORKING_ROWS):
@@ -114,10 +133,27 @@ def note_resting(s: Any, orders: Any) -> None:
                 s.own_ask = price
 
 
+def way_ns(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> int:
+    """How long the next command takes to the venue."""
+    if c.latency.model == CONSTANT:
+        return c.latency.least_ns
+    return longer_way_ns(s, t.latency_times, t.latency_values, c.latency, now_ns)
+
+
+def longer_way_ns(s: Any, times: Any, latencies: Any, latency: LatencyNumbers, now_ns: int) -> int:
+    """The least time and what chance or a table adds."""
+    if latency.model < FEED:
+        return latency.least_ns + drawn_ns(latency, s.sent)
+    s.latency_at = entries_before(times, s.latency_at, now_ns)
+    return int(latency.least_ns + (latencies[s.latency_at - 1] if s.latency_at else 0))
+
+
 def send(s: Any, commands: Any, latency_ns: int, now_ns: int, number: int, is_cancel: int, reason: int) -> None:
     """A command leaves; it arrives after the latency, never before one that was sent earlier."""
     at = s.commands_tail % commands.shape[1]
-    arrival_ns = now_ns + latency_ns
+    arrival_ns = max(now_ns + latency_ns, s.last_arrival_ns)
+    s.last_arrival_ns = arrival_ns
+    s.sent += 1
     commands[ARRIVAL, at] = arrival_ns
     commands[IS_CANCEL, at] = is_cancel
     commands[FOR_NUMBER, at] = number
@@ -165,11 +201,35 @@ def arrivals(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
             if t.orders[NUMBER, i] == number:
                 row = i
                 break
-        if commands[IS_CANCEL, at]:
+        fails = request_fails(c.failure_frac, c.failure_key, s.arrived)
+        s.arrived += 1
+        if fails:
+            lose(s, t, row, number, commands[IS_CANCEL, at])
+        elif commands[IS_CANCEL, at]:
             cancel_at_venue(s, t, c, row, number, commands[FOR_REASON, at])
         else:
             place_at_venue(s, t, c, row, number)
     s.next_arrival_ns = NEVER_NS
+
+
+def lose(s: Any, t: Tables, row: int, number: int, is_cancel: int) -> None:
+    """A request was lost: an order is not at the venue, a cancel leaves its order there, to be asked for again."""
+    if is_cancel:
+        if row >= 0:
+            t.orders[CANCELLING, row] = 0
+        log_event(s, t.event_log, s.venue_now_ns, number, CANCEL_REJECTED, REQUEST_FAILED)
+        return
+    s.rejected += 1
+    log_event(s, t.event_log, s.venue_now_ns, number, REJECTED, REQUEST_FAILED)
+    remove_working(s, t.orders, row)
+
+
+def is_halted(s: Any, halts: Any) -> bool:
+    """Whether it is a halt at the venue now; halts that are over are left behind."""
+    while s.halt < halts.shape[0] and halts[s.halt, 1] <= s.venue_now_ns:
+        s.halt += 1
+    s.halt_from_ns = halts[s.halt, 0] if s.halt < halts.shape[0] else NEVER_NS
+    return bool(s.halt_from_ns <= s.venue_now_ns)
 
 
 def cancel_at_venue(s: Any, t: Tables, c: LoopNumbers, row: int, number: int, reason: int) -> None:
@@ -189,7 +249,11 @@ def place_at_venue(s: Any, t: Tables, c: LoopNumbers, row: int, number: int) -> 
     """An order arrives: refused, or accepted, taken from the other side if it may, and put to rest."""
     orders = t.orders
     side, price, lots = orders[SIDE, row], orders[PRICE, row], orders[REMAINING, row]
-    refusal = refusal_by_market(s, c, side, price, lots)
+    refusal = NONE
+    if s.venue_now_ns >= s.halt_from_ns and is_halted(s, t.halts):
+        refusal = HALTED
+    if refusal == NONE:
+        refusal = refusal_by_market(s, c, side, price, lots)
     if refusal == NONE:
         refusal = refusal_by_account(s, t, c, side, price, lots)
     if refusal != NONE:
@@ -345,8 +409,10 @@ def rest(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> None:
     side, price = orders[SIDE, row], orders[PRICE, row]
     orders[RESTED, row] = lots
     orders[GENERATION, row] = s.venue_now_ns // c.report_lag_ns
-    if c.behind_all:
+    if c.queue_model != AT_FRONT:
         orders[AHEAD, row] = size_at(s, t.bids, t.asks, c, side, price)
+        orders[SHOWN, row] = orders[AHEAD, row]
+        orders[SHOWN_AS_OF, row] = as_of(s, side, price)
         earlier = -1
         for i in range(s.working):
             if i != row and orders[RESTING, i] and orders[SIDE, i] == side and orders[PRICE, i] == price:
@@ -355,6 +421,8 @@ def rest(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> None:
             orders[GENERATION, row] = orders[GENERATION, earlier]
             orders[UNREPORTED, row] = orders[UNREPORTED, earlier]
             orders[UNREPORTED_BEFORE, row] = orders[UNREPORTED_BEFORE, earlier]
+            orders[UNMATCHED, row] = max(0, orders[UNMATCHED, earlier])
+            orders[UNMATCHED_BEFORE, row] = max(0, orders[UNMATCHED_BEFORE, earlier])
     orders[RESTING, row] = 1
     note_resting(s, t.orders)
 
@@ -363,10 +431,14 @@ def age(s: Any, t: Tables, c: LoopNumbers, row: int) -> None:
     """What left the display too long ago will not be explained by a trade any more."""
     orders = t.orders
     generation = s.venue_now_ns // c.report_lag_ns
-    if generation != orders[GENERATION, row]:
-        aged = age_unreported(generation - orders[GENERATION, row], orders[UNREPORTED, row], orders[UNREPORTED_BEFORE, row])
-        orders[UNREPORTED, row], orders[UNREPORTED_BEFORE, row] = aged
+    passed = generation - orders[GENERATION, row]
+    if passed != 0:
         orders[GENERATION, row] = generation
+        aged = age_unreported(passed, orders[UNREPORTED, row], orders[UNREPORTED_BEFORE, row])
+        orders[UNREPORTED, row], orders[UNREPORTED_BEFORE, row] = aged
+        if c.queue_model > BEHIND_ALL:
+            aged = age_unreported(passed, orders[UNMATCHED, row], orders[UNMATCHED_BEFORE, row])
+            orders[UNMATCHED, row], orders[UNMATCHED_BEFORE, row] = aged
 
 
 def best_resting(s: Any, t: Tables, side: int, from_row: int, worse_than: int) -> int:
@@ -389,6 +461,8 @@ def best_resting(s: Any, t: Tables, side: int, from_row: int, worse_than: int) -
 
 def on_trade(s: Any, t: Tables, c: LoopNumbers, side: int, price: int, lots: int) -> None:
     """One trade over all our orders on the side it hit: each of its lots is used at most once."""
+    if s.venue_now_ns >= s.halt_from_ns and is_halted(s, t.halts):
+        return
     orders = t.orders
     left = lots
     row, at = -1, 0
@@ -427,6 +501,10 @@ def meet_trade(s: Any, t: Tables, c: LoopNumbers, row: int, lots: int) -> int:
     from_before = min(explained, orders[UNREPORTED_BEFORE, row])
     orders[UNREPORTED_BEFORE, row] -= from_before
     orders[UNREPORTED, row] -= explained - from_before
+    if c.queue_model > BEHIND_ALL:
+        orders[UNMATCHED, row], orders[UNMATCHED_BEFORE, row] = match_trade(
+            orders[UNMATCHED, row], orders[UNMATCHED_BEFORE, row], lots
+        )
     return int(min(reached, orders[REMAINING, row]))
 
 
@@ -434,10 +512,15 @@ def on_book(s: Any, t: Tables, c: LoopNumbers, market: MarketTable, first_row: i
     """A changed display: levels that changed are free again, it caps our queues, and it may cross our orders."""
     if s.valid == 0:
         return
+    if s.venue_now_ns >= s.halt_from_ns and is_halted(s, t.halts):
+        return
     if s.taken_bids or s.taken_asks:
         release_changed(s, t, c, market, first_row, last_row)
     if s.queued:
-        see_shown(s, t, c)
+        if c.queue_model == BEHIND_ALL:
+            see_shown(s, t, c)
+        else:
+            see_changes(s, t, c)
     if s.own_bid > 0 and 0 < s.best_ask <= s.own_bid:
         crossed(s, t, c, 1)
     elif s.own_ask > 0 and s.best_bid >= s.own_ask:
@@ -457,6 +540,40 @@ def see_shown(s: Any, t: Tables, c: LoopNumbers) -> None:
                 changed = changed or orders[AHEAD, i] == 0
     if changed:
         note_resting(s, t.orders)
+
+
+def see_changes(s: Any, t: Tables, c: LoopNumbers) -> None:
+    """What no trade explains of a displayed fall was cancelled, partly ahead of us; an older display is no news."""
+    orders = t.orders
+    reached = False
+    for i in range(s.working):
+        if orders[RESTING, i] == 0 or orders[AHEAD, i] == 0:
+            continue
+        as_of_id = as_of(s, orders[SIDE, i], orders[PRICE, i])
+        if as_of_id < orders[SHOWN_AS_OF, i]:
+            continue
+        shown = size_at(s, t.bids, t.asks, c, orders[SIDE, i], orders[PRICE, i])
+        fallen = orders[SHOWN, i] - shown
+        orders[SHOWN, i] = shown
+        orders[SHOWN_AS_OF, i] = as_of_id
+        if fallen > 0:
+            age(s, t, c, i)
+            unmatched, before, cancelled = match_fall(orders[UNMATCHED, i], orders[UNMATCHED_BEFORE, i], fallen)
+            orders[UNMATCHED, i] = unmatched
+            orders[UNMATCHED_BEFORE, i] = before
+            behind = shown + cancelled - orders[AHEAD, i]
+            gone = cancelled_ahead(c.queue_model, c.queue_power, orders[AHEAD, i], behind, cancelled)
+            orders[AHEAD, i] -= gone
+            orders[UNREPORTED, i] += gone
+            reached = reached or orders[AHEAD, i] == 0
+    if reached:
+        note_resting(s, t.orders)
+
+
+def as_of(s: Any, side: int, price: int) -> int:
+    """The update as of which a price is displayed: at the best price and before it that of the newest quote."""
+    best = s.best_bid if side > 0 else s.best_ask
+    return int(newest_id(s) if best == 0 or (price - best) * side >= 0 else s.last_update_id)
 
 
 def crossed(s: Any, t: Tables, c: LoopNumbers, side: int) -> None:

@@ -18,7 +18,7 @@ from autohedge.backtest.l2_market import PreparedMarket, prepare_market
 from autohedge.backtest.l2_result import result_of
 from autohedge.backtest.l2_session import BacktestProgress, BacktestSession
 from autohedge.backtest.result import BacktestResult
-from autohedge.bootstrap import Plan, lane_config, prepare
+from autohedge.bootstrap import Plan, conditions_of, lane_config, prepare
 from autohedge.desk.decisions import called_for_model, model_driven_share
 from autohedge.domain.ids import CycleId, MandateId
 from autohedge.domain.mandate import Mandate, Regime, RiskLevel
@@ -138,15 +138,17 @@ async def _lane(
     if market is None:
         market = await prepared_market(settings, feed, allow_bad_data=allow_bad_data)
     opening = plan.openings[feed.instrument.symbol]
+    config = lane_config(settings, feed.instrument)
     return CompiledLane(
         market,
-        lane_config(settings, feed.instrument),
+        config,
         settings.limits,
         settings.envelope,
         base_atoms=opening.base_atoms,
         quote_atoms=opening.quote_atoms,
         desk_latency_ns=int(settings.desk.latency_ms * NS_PER_MS),
         sample_ns=_whole_ns(sample_s),
+        conditions=conditions_of(settings, config, feed.instrument),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from autohedge.desk.rules import known_news
 from autohedge.domain.records import MAX_TASK_CHARS
-from autohedge.domain.view import MarketView
+from autohedge.domain.view import BarIndicators, BarStatistics, BookStatistics, MarketView, TradeStatistics
 from autohedge.llm.catalog import Data, clean_text, data_block, data_line
 
 MAX_HEADLINES = 20
@@ -90,11 +90,22 @@ def _number(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+Rows = tuple[tuple[str, float | int | str | None], ...]
+
+
 def _market(view: MarketView) -> str:
-    book, trades = view.book, view.trades
-    rows: tuple[tuple[str, float | int | str | None], ...] = (
-        ("simulated market", "yes" if view.simulated else "no"),
-        ("hour of day, UTC", view.hour_utc),
+    rows: Rows = (("simulated market", "yes" if view.simulated else "no"), ("hour of day, UTC", view.hour_utc))
+    if view.book is not None:
+        rows += _book_rows(view.book)
+    if view.trades is not None:
+        rows += _trade_rows(view.trades)
+    if view.bars is not None:
+        rows += _bar_rows(view.bars)
+    return "\n".join(f"{label}: {_number(value)}" for label, value in rows)
+
+
+def _book_rows(book: BookStatistics) -> Rows:
+    return (
         ("best bid, quote units", book.best_bid),
         ("best ask, quote units", book.best_ask),
         ("mid price, quote units", book.mid_price),
@@ -105,6 +116,11 @@ def _market(view: MarketView) -> str:
         ("mean book imbalance, -1 to +1", book.imbalance_mean),
         ("volatility, fraction per hour", book.volatility),
         ("depth score, 0 to 100", book.depth_score),
+    )
+
+
+def _trade_rows(trades: TradeStatistics) -> Rows:
+    return (
         ("trades: window, seconds", trades.window_s),
         ("trades: count", trades.trade_count),
         ("trades: volume, base units", trades.volume_base),
@@ -115,7 +131,46 @@ def _market(view: MarketView) -> str:
         ("trades: last price, quote units", trades.last_price),
         ("trades: return over the window, bps", trades.return_bps),
     )
-    return "\n".join(f"{label}: {_number(value)}" for label, value in rows)
+
+
+def _bar_rows(bars: BarStatistics) -> Rows:
+    return (
+        ("best bid, best ask, spread, book imbalance, depth score, trades", "unknown: this market is known by its bars only"),
+        ("bars: length of one, seconds", bars.interval_s),
+        ("bars: closed so far", bars.bars),
+        ("bars: the last one closed at", iso_time(bars.closed_ns)),
+        ("last close, quote units", bars.close),
+        ("last bar: high, quote units", bars.high),
+        ("last bar: low, quote units", bars.low),
+        ("last bar: range, bps of close", bars.range_bps),
+        ("last bar: volume, base units", bars.volume_base),
+        ("return over 1 bar, bps", bars.return_1_bps),
+        ("return over 5 bars, bps", bars.return_5_bps),
+        ("return over 20 bars, bps", bars.return_20_bps),
+        ("volatility, fraction per hour", bars.volatility),
+        ("trend over 20 bars, -1 straight down to +1 straight up", bars.trend),
+        ("high of 20 bars, quote units", bars.window_high),
+        ("low of 20 bars, quote units", bars.window_low),
+        ("volume of the last bar, standard deviations from the 20 before", bars.volume_zscore),
+        *_indicator_rows(bars.indicators, bars.indicators_problem),
+    )
+
+
+def _indicator_rows(found: BarIndicators | None, problem: str) -> Rows:
+    if found is None:
+        return (("indicators", f"unknown: {problem}"),)
+    return (
+        ("SMA 20, quote units", found.sma),
+        ("EMA 20, quote units", found.ema),
+        ("MACD 12/26, quote units", found.macd),
+        ("MACD signal 9, quote units", found.macd_signal),
+        ("MACD histogram, quote units", found.macd_histogram),
+        ("RSI 14, 0 to 100", found.rsi),
+        ("Bollinger upper, 20 bars and 2 standard deviations, quote units", found.bollinger_upper),
+        ("Bollinger middle, quote units", found.bollinger_middle),
+        ("Bollinger lower, quote units", found.bollinger_lower),
+        ("ATR 14, quote units", found.atr),
+    )
 
 
 def _position(view: MarketView) -> str:

@@ -33,15 +33,16 @@ def check_said(answer: TradingThesis | SentimentReport | RiskAssessment | Execut
 
 
 def check_quant(answer: QuantAnalysis, view: MarketView) -> None:
-    """The ticker, and levels in order and within 20 % of the mid."""
+    """The ticker, and levels in order and within 20 % of the mid (of the last close where there is no book)."""
     check_symbol(answer.ticker, view)
-    levels, mid = answer.key_levels, view.book.mid_price
+    levels, mid = answer.key_levels, view.price
     if not levels.support <= levels.pivot <= levels.resistance:
         raise ModelOutputInvalid(
             "out_of_range",
             f"expected support <= pivot <= resistance, found {levels.support}, {levels.pivot}, {levels.resistance}",
         )
     low, high = mid * (1.0 - MAX_LEVEL_DISTANCE_FRAC), mid * (1.0 + MAX_LEVEL_DISTANCE_FRAC)
+    known_as = "mid price" if view.book is not None else "last close"
     for name, level in (("support", levels.support), ("resistance", levels.resistance)):
         if not low <= level <= high:
-            raise ModelOutputInvalid("out_of_range", f"expected {name} within 20 % of the mid price {mid}, found {level}")
+            raise ModelOutputInvalid("out_of_range", f"expected {name} within 20 % of the {known_as} {mid}, found {level}")

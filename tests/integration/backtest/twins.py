@@ -14,7 +14,7 @@ from typing import Any
 from autohedge.backtest.l2_lane import CompiledLane
 from autohedge.backtest.l2_layout import EVENT_WORDS
 from autohedge.backtest.l2_market import PreparedMarket, prepare_market
-from autohedge.bootstrap import lane_config
+from autohedge.bootstrap import conditions_of, lane_config
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import MarketEvent
 from autohedge.domain.measures import base_value_atoms
@@ -79,6 +79,7 @@ def lane_of(market: PreparedMarket, settings: Settings) -> CompiledLane:
         base_atoms=instrument.base_atoms_floor(config.initial_base),
         quote_atoms=instrument.quote_atoms_floor(config.total_capital),
         desk_latency_ns=int(settings.desk.latency_ms * 1_000_000),
+        conditions=conditions_of(settings, config, instrument),
     )
 
 

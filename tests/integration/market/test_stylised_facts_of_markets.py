@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from autohedge.backtest.featureless import featureless_market
 from autohedge.backtest.stylised_facts import FACTS, StylisedFacts, measure, pooled
-from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import MarketEvent
+from autohedge.market.instruments import simulated_instrument
 from autohedge.simulation.market_generator import MarketGenerator
 from autohedge.simulation.market_parameters import MarketParameters
 
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "experimental" / "stylised_facts.py"
 SEEDS = range(8)
 DURATION_S = 1_800
 START_NS = 1_704_067_200_000_000_000
@@ -23,19 +29,7 @@ SHARED = {"return_memory", "variance_ratio", "one_tick_frac", "depth_behind"}
 @pytest.fixture(scope="module")
 def simulated() -> StylisedFacts:
     """The mean over eight seeds of half an hour with the default parameters."""
-    coin = Instrument(
-        symbol="BTC/USDT",
-        base="BTC",
-        quote="USDT",
-        tick_size=Decimal("0.01"),
-        lot_size=Decimal("0.0001"),
-        min_qty=Decimal("0.0001"),
-        max_qty=Decimal(9_000),
-        min_notional=Decimal(10),
-        max_notional=None,
-        venue="simulated",
-        rules_as_of="2024-01-01",
-    )
+    coin = simulated_instrument("BTC/USDT")
     markets = (MarketGenerator(coin, seed, DURATION_S, START_NS, MarketParameters()) for seed in SEEDS)
     return pooled([measure(event for action in market.actions() for event in action) for market in markets])
 
@@ -85,3 +79,32 @@ def test_clusters_of_volatility_fade_slowly_and_tails_grow_thinner_with_the_hori
     facts = simulated.estimates
     assert facts["clustering_near"].value > facts["clustering_far"].value > facts["clustering_near"].value / 4
     assert facts["kurtosis_1s"].value > facts["kurtosis_10s"].value
+
+
+def shown() -> dict[str, list[str]]:
+    """The cells after the name of each row of the table in docs/simulated-market.md: what it is, band, three markets."""
+    page = (ROOT / "docs" / "simulated-market.md").read_text(encoding="utf-8")
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in page.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_page_shows_what_is_measured(simulated: StylisedFacts, featureless: StylisedFacts) -> None:
+    cells = runpy.run_path(str(SCRIPT))["cells"]
+    table = shown()
+    assert list(table) == list(FACTS)
+    assert [row[1] for row in table.values()] == [f"{fact.low:g} … {fact.high:g}" for fact in FACTS.values()]
+    assert [row[3] for row in table.values()] == cells(simulated)
+    assert [row[4] for row in table.values()] == cells(featureless)
+
+
+def test_the_page_shows_what_the_recording_is_like(real: StylisedFacts) -> None:
+    assert [row[2] for row in shown().values()] == runpy.run_path(str(SCRIPT))["cells"](real)
+
+
+def test_the_script_prints_the_table_without_a_recording() -> None:
+    command = [sys.executable, str(SCRIPT), "--seeds", "2", "--seconds", "400"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "| fact | what it is | band | simulated | random walk |"
+    assert len(lines) == 2 + len(FACTS)
