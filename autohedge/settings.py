@@ -98,9 +98,9 @@ class Settings(BaseModel):
     @field_validator("market")
     @classmethod
     def _known_market(cls, value: str) -> str:
-        if value == "sim" or (value.startswith("replay:") and value != "replay:"):
+        if value == "sim" or (value.startswith(("replay:", "candles:")) and value not in ("replay:", "candles:")):
             return value
-        raise ValueError(f"expected sim or replay:PATH, found {value[:80]!r}")
+        raise ValueError(f"expected sim, replay:PATH or candles:PATH, found {value[:80]!r}")
 
     @field_validator("symbols")
     @classmethod
@@ -123,8 +123,15 @@ class Settings(BaseModel):
         return self
 
     @property
+    def candles_path(self) -> Path | None:
+        """The file or store of candles to backtest on, or None for a market with a book."""
+        return Path(self.market.removeprefix("candles:")) if self.market.startswith("candles:") else None
+
+    @property
     def replay_path(self) -> Path | None:
-        """The recording to replay, or None for the simulated market."""
+        """The recording to replay, or None for the simulated market. `ConfigError` for candles, which have no book."""
+        if self.candles_path is not None:
+            raise ConfigError(f"the market {self.market} is only for `autohedge backtest`; run on sim or replay:PATH")
         return Path(self.market.removeprefix("replay:")) if self.market.startswith("replay:") else None
 
     def canonical(self) -> dict[str, Any]:

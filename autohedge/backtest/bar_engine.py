@@ -38,36 +38,64 @@ def run_bars(
 
     What the strategy holds at the end is valued at the last close. Raises `ConfigError` for a strategy object that ran before.
     """
-    assumptions = assumptions or Assumptions()
-    broker = BarBroker(strategy, bars, assumptions)
-    strategy.start(broker)
-    on_bar, at_close = strategy.on_bar, assumptions.fill_at is FillAt.CLOSE
+    run = BarRun(strategy, bars, assumptions)
     for first in range(0, len(bars), CHUNK_BARS):
-        last = min(first + CHUNK_BARS, len(bars))
-        for broker.event, bar in enumerate(_bar_objects(bars, first, last), first):
-            if broker.requests or (broker.working and broker.is_concerned(bar)):
-                broker.match()
-            on_bar(bar)
-            if at_close and broker.requests:
-                broker.match_at_close()
+        run.advance(first + CHUNK_BARS)
         if on_progress is not None:
-            on_progress(last)
-    broker.is_over = True
-    strategy.on_stop()
-    broker.check_books()
-    table = fill_table(broker.fills, bars.instrument.symbol)
-    equity_atoms, base_lots = account_over_bars(bars, table, broker.opening_atoms)
-    return bar_result(
-        bars,
-        assumptions,
-        strategy=type(strategy).__name__,
-        engine="bars",
-        parameters=strategy.parameters.model_dump(mode="json"),
-        table=table,
-        equity_atoms=equity_atoms,
-        base_lots=base_lots,
-        counts=broker.counts | {"orders_open": len(broker.working)},
-    )
+            on_progress(run.done)
+    return run.finish()
+
+
+class BarRun:
+    """A run that can pause between two bars, for whoever has something to do there; `done` bars have been taken."""
+
+    def __init__(self, strategy: Strategy, bars: Bars, assumptions: Assumptions | None = None) -> None:
+        self.bars = bars
+        self.assumptions = assumptions or Assumptions()
+        self.done = 0
+        self._strategy = strategy
+        self._broker = BarBroker(strategy, bars, self.assumptions)
+        strategy.start(self._broker)
+
+    @property
+    def fills(self) -> int:
+        """How many there were so far."""
+        return len(self._broker.fills)
+
+    def advance(self, until: int) -> None:
+        """Take all bars before number `until`, as far as there are any."""
+        broker, on_bar, at_close = self._broker, self._strategy.on_bar, self.assumptions.fill_at is FillAt.CLOSE
+        until = min(until, len(self.bars))
+        while self.done < until:
+            last = min(self.done + CHUNK_BARS, until)
+            for broker.event, bar in enumerate(_bar_objects(self.bars, self.done, last), self.done):
+                if broker.requests or (broker.working and broker.is_concerned(bar)):
+                    broker.match()
+                on_bar(bar)
+                if at_close and broker.requests:
+                    broker.match_at_close()
+            self.done = last
+
+    def finish(self) -> BacktestResult:
+        """Take the rest of the bars, stop the strategy, and report."""
+        self.advance(len(self.bars))
+        broker, bars = self._broker, self.bars
+        broker.is_over = True
+        self._strategy.on_stop()
+        broker.check_books()
+        table = fill_table(broker.fills, bars.instrument.symbol)
+        equity_atoms, base_lots = account_over_bars(bars, table, broker.opening_atoms)
+        return bar_result(
+            bars,
+            self.assumptions,
+            strategy=type(self._strategy).__name__,
+            engine="bars",
+            parameters=self._strategy.parameters.model_dump(mode="json"),
+            table=table,
+            equity_atoms=equity_atoms,
+            base_lots=base_lots,
+            counts=broker.counts | {"orders_open": len(broker.working)},
+        )
 
 
 def _bar_objects(bars: Bars, first: int, last: int) -> Iterator[Bar]:

@@ -11,17 +11,23 @@ import typer
 from typer.core import TyperGroup
 
 from autohedge.cli import options
-from autohedge.cli.backtests import RISK_FREE_FRAC, RiskFree, open_store
-from autohedge.cli.backtests import app as app
+from autohedge.cli.backtests import RISK_FREE_FRAC, RiskFree, app, open_store
 from autohedge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from autohedge.backtest.bar_session import BarProgress
+    from autohedge.backtest.l2_run import Mandates
     from autohedge.backtest.l2_session import BacktestProgress
     from autohedge.backtest.result import BacktestResult
     from autohedge.backtest.store import Saved
+    from autohedge.ports import Desk
     from autohedge.settings import Settings
 
+__all__ = ["app"]
+
 RUN = "run"
+MAKER = "maker"
+SAMPLE_S = 1.0
 
 MandatesFrom = Annotated[
     str,
@@ -31,9 +37,26 @@ MandatesFrom = Annotated[
         help="The desk (rules, or the model named), one neutral mandate, or the recorded decisions of a run.",
     ),
 ]
-AllowBadData = Annotated[bool, typer.Option("--allow-bad-data", help="Run although `data check` finds the recording unfit.")]
+AllowBadData = Annotated[bool, typer.Option("--allow-bad-data", help="Run although `data check` finds the data unfit.")]
 SampleEvery = Annotated[
-    float, typer.Option("--sample", metavar="SECONDS", help="A point of the equity curve every so often.")
+    float | None,
+    typer.Option(
+        "--sample", metavar="SECONDS", help="A point of the equity curve so often. Default 1; on candles one per bar."
+    ),
+]
+StrategyName = Annotated[
+    str, typer.Option("--strategy", metavar="maker|dual_moving_average|grid", help="What trades; on a book it is the maker.")
+]
+StrategyParameters = Annotated[
+    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the strategy; may be repeated.")
+]
+Assumed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        metavar="NAME=VALUE",
+        help="What candles do not tell: slippage_model, participation_frac, api_failure_frac …; may be repeated.",
+    ),
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="A name for the result.")]
 Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the tear sheet.")]
@@ -54,18 +77,32 @@ def run(
     *,
     settings: Settings,
     mandates: MandatesFrom = "desk",
-    sample: SampleEvery = 1.0,
+    strategy: StrategyName = MAKER,
+    param: StrategyParameters = None,
+    assume: Assumed = None,
+    sample: SampleEvery = None,
     allow_bad_data: AllowBadData = False,
     risk_free: RiskFree = RISK_FREE_FRAC,
     name: Name = None,
     html: Page = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Backtest the desk and its maker on a recording or a simulated market, measure it, and keep the result."""
+    """Backtest the desk and its maker on a recording, a simulated market or candles, measure it, and keep the result.
+
+    On candles (--market candles:FILE_OR_STORE) other strategies run as well.
+    """
     if name is not None and len(settings.symbols) > 1:
         raise ConfigError("--name names one result; with several symbols leave it out")
     store = open_store(settings.out_dir)
-    results = asyncio.run(_run(settings, mandates, allow_bad_data, sample))
+    parameters, assumptions = _pairs("--param", param), _pairs("--assume", assume)
+    if settings.candles_path is not None:
+        if sample is not None:
+            raise ConfigError("--sample is about a book; on candles the curve has a point per bar")
+        results = asyncio.run(_run_on_bars(settings, strategy, parameters, assumptions, mandates, allow_bad_data))
+    else:
+        if strategy != MAKER or parameters or assumptions:
+            raise ConfigError("--strategy, --param and --assume are about candles; give --market candles:FILE")
+        results = asyncio.run(_run(settings, mandates, allow_bad_data, SAMPLE_S if sample is None else sample))
     from autohedge.backtest.metrics import measure
 
     told: list[dict[str, Any]] = []
@@ -82,25 +119,69 @@ def run(
 
 
 async def _run(settings: Settings, mandates: str, allow_bad_data: bool, sample_s: float) -> tuple[BacktestResult, ...]:
-    from autohedge.backtest.l2_run import Mandates, backtest
-    from autohedge.backtest.recorded_desk import recorded_desk
+    from autohedge.backtest.l2_run import backtest
 
-    known = {each.value for each in Mandates}
-    desk = None
-    if mandates not in known:
-        try:
-            desk = recorded_desk(settings.out_dir, mandates)
-        except ConfigError as error:
-            raise ConfigError(f"--mandates expects desk, frozen or a run, found {mandates!r}: {error}") from None
+    mode, desk = _mandates_from(settings, mandates)
     with _Watching() as watching:
         return await backtest(
             settings,
-            mandates=Mandates(mandates) if mandates in known else Mandates.DESK,
+            mandates=mode,
             allow_bad_data=allow_bad_data,
             sample_s=sample_s,
             desk=desk,
             on_progress=watching.update,
         )
+
+
+async def _run_on_bars(
+    settings: Settings,
+    strategy: str,
+    parameters: dict[str, str],
+    assumptions: dict[str, str],
+    mandates: str,
+    allow_bad_data: bool,
+) -> tuple[BacktestResult, ...]:
+    from autohedge.backtest.bar_run import Choice, backtest_bars
+
+    if strategy != MAKER and mandates != "desk":
+        raise ConfigError(f"--mandates steer the maker; leave it out with --strategy {strategy}")
+    mode, desk = _mandates_from(settings, mandates)
+    with _Watching() as watching:
+        return await backtest_bars(
+            settings,
+            Choice(strategy, parameters, assumptions),
+            mandates=mode,
+            allow_bad_data=allow_bad_data,
+            desk=desk,
+            on_progress=watching.update_on_bars,
+        )
+
+
+def _mandates_from(settings: Settings, mandates: str) -> tuple[Mandates, Desk | None]:
+    """Whether a desk is asked, and which, if it is that of a recorded run. Raises `ConfigError` for neither."""
+    from autohedge.backtest.l2_run import Mandates
+    from autohedge.backtest.recorded_desk import recorded_desk
+
+    if mandates in {each.value for each in Mandates}:
+        return Mandates(mandates), None
+    try:
+        desk = recorded_desk(settings.out_dir, mandates, on_bars=settings.candles_path is not None)
+    except ConfigError as error:
+        raise ConfigError(f"--mandates expects desk, frozen or a run, found {mandates!r}: {error}") from None
+    return Mandates.DESK, desk
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE pairs. Raises `ConfigError` for one that is none, or a name twice."""
+    found: dict[str, str] = {}
+    for pair in given or ():
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise ConfigError(f"{option} expects NAME=VALUE, found {pair[:60]!r}")
+        if name in found:
+            raise ConfigError(f"{option} {name} is given twice; give it once")
+        found[name] = value
+    return found
 
 
 class _Watching:
@@ -124,17 +205,21 @@ class _Watching:
 
     def update(self, progress: BacktestProgress) -> None:
         """Show where the backtest stands."""
+        self._show(progress.market_ns, f"{progress.messages:,} messages", progress.cycles, progress.fills)
+
+    def update_on_bars(self, progress: BarProgress) -> None:
+        """Show where the backtest on bars stands."""
+        done = progress.bars / progress.of_bars
+        self._show(progress.market_ns, f"{progress.bars:,} bars ({done:.0%})", progress.cycles, progress.fills)
+
+    def _show(self, market_ns: int, seen: str, cycles: int, fills: int) -> None:
         if self._live is not None:
             from rich.text import Text
 
             from autohedge.cli.render import clock_text
 
             self._live.update(
-                Text(
-                    f"backtest  {clock_text(progress.market_ns)}  {progress.messages:,} messages  "
-                    f"{progress.cycles} cycles  {progress.fills:,} fills",
-                    no_wrap=True,
-                )
+                Text(f"backtest  {clock_text(market_ns)}  {seen}  {cycles:,} cycles  {fills:,} fills", no_wrap=True)
             )
 
 
@@ -160,6 +245,7 @@ def _told(result: BacktestResult, metrics: Any, saved: Saved, page: Path | None)
         "name": saved.name,
         "symbol": result.symbol,
         "strategy": result.strategy,
+        "engine": result.engine,
         "simulated": bool(result.data.get("simulated")),
         "market": result.data.get("market"),
         "initial_equity": plain(result.initial_equity),
@@ -185,18 +271,21 @@ def _print(told: dict[str, Any]) -> None:
 
     console = stdout_console()
     heading = Text(f"Backtest {told['id']}", style="bold")
-    kind = "simulated market" if told["simulated"] else "recorded market, paper fills"
+    on_bars = told["engine"] == "bars"
+    kind = (
+        "simulated market" if told["simulated"] else "candles, simulated fills" if on_bars else "recorded market, paper fills"
+    )
     console.print(heading.append(f" {told['name']}: {told['symbol']}, {told['strategy']} ({kind})", style="not bold"))
     for note in told["notes"]:
         console.print(Text(f"note: {note}"))
-    decisions, counts = told["decisions"], told["counts"]
+    decisions, counts, rows = told["decisions"], told["counts"], "bars" if on_bars else "market rows"
     if decisions is not None:
         driven, total = decisions["model_driven"], decisions["total"]
         console.print(Text(f"{driven} of {total} decisions were model-driven" + ("" if driven else ". No model was used.")))
     console.print(
         Text(
             f"equity {told['initial_equity']} -> {told['final_equity']}, fees {told['fees']}, volume {told['volume']}, "
-            f"{counts['fills']:,} fills of {counts['orders_placed']:,} orders, {counts['events']:,} market rows"
+            f"{counts['fills']:,} fills of {counts['orders_placed']:,} orders, {counts['events']:,} {rows}"
         )
     )
     if told["why_no_fills"] is not None:

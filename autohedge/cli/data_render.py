@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -44,7 +45,7 @@ def report_json(report: DataReport) -> dict[str, Any]:
         "rows": report.rows,
         "first_ns": _text_of(report.first_ns),
         "last_ns": _text_of(report.last_ns),
-        "findings": [{**found._asdict(), "severity": found.severity.value} for found in report.findings],
+        "findings": [{**asdict(found), "severity": found.severity.value} for found in report.findings],
     }
 
 

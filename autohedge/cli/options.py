@@ -18,7 +18,11 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "symbols": (list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="What to trade, BASE/QUOTE. Default BTC/USDT.")),
     "market": (
         str | None,
-        typer.Option("--market", metavar="sim|replay:PATH", help="Simulated market (default), or a recording."),
+        typer.Option(
+            "--market",
+            metavar="sim|replay:PATH|candles:PATH",
+            help="Simulated market (default), a recording, or for backtests candles.",
+        ),
     ),
     "model": (str | None, typer.Option("--model", metavar="NAME", help="Call this model. Without it no model is called.")),
     "base_url": (
@@ -148,6 +152,8 @@ def _default_symbol(from_file: dict[str, Any], assigned: dict[str, str], market:
         found = symbol_of(Path(market.removeprefix("replay:")))
         if found is not None:
             return found
+    if isinstance(market, str) and market.startswith("candles:"):
+        raise ConfigError("candles do not say whose they are; name the symbol, such as BTC/USDT or NVDA")
     return "BTC/USDT"
 
 

@@ -87,7 +87,7 @@ REQUEST_FAILED = "request_failed"
 
 
 class CancelRejected(NamedTuple):
-    """The cancel found no such open order (filled or cancelled before), or was lost (`REQUEST_FAILED`): the order is as it was."""
+    """The cancel found no such open order (filled or cancelled before), or was lost (`REQUEST_FAILED`): all is as it was."""
 
     ts_ns: int
     client_order_id: ClientOrderId

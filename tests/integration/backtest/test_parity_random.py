@@ -7,6 +7,8 @@ old, silence, and trades anywhere near. Orders rest near them, so that queues, f
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -38,6 +40,7 @@ from tests.integration.session.rig import MS, START_NS, FixedDesk
 
 COIN = simulated_instrument(SYMBOL)
 MID = 10_000
+START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class Street:
@@ -130,6 +133,7 @@ MAKER: dict[str, tuple[Any, ...]] = {
     "rebalance": (False, True),
     "rebalance_threshold": (0.005, 0.02, 0.1),
     "order_size_percentage": (0.002, 0.01, 0.05),
+    "max_inventory_exposure": (0.06, 0.2),
     "size_by_confidence": (False, True),
     "refresh_tolerance_bps": (0, 3),
     "max_order_age_s": (0.2, 1_800, 1_800),
@@ -144,26 +148,47 @@ LIMITS: dict[str, tuple[Any, ...]] = {
     "max_inventory_imbalance": (0.05, 0.4, 0.4),
     "duplicate_window_ms": (0, 1_000),
 }
+QUEUES: dict[str, tuple[Any, ...]] = {
+    "queue_model": ("behind_all", "power", "log"),
+    "queue_power": (0.5, 1, 2, 3.7),
+    "latency_model": ("constant", "constant", "exponential", "log_normal", "feed", "recorded"),
+    "latency_mean_ms": (1, 30, 200),
+    "latency_sigma": (0.5, 2),
+    "feed_latency_ms": (0, 0, 12.5),
+    "api_failure_frac": (0, 0, 0.05, 0.4),
+}
 PACE: dict[str, tuple[Any, ...]] = {"every_s": (0.4, 1.0, 5.0), "latency_ms": (0, 50, 900)}
 ENVELOPE = {"ttl_min_s": 0.2, "inventory_bias_max_change": 1.0, "spread_multiplier_max_change": 5.0, "size_multiplier_min": 0.0}
 
-EXAMPLES = settings(max_examples=250, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**62)
 LENGTHS = st.integers(20, 300)
 
 
 def told(rng: Random, length: int) -> list[MarketEvent]:
-    """A market of that many steps; a shorter one with the same chance is its beginning."""
+    """A market of that many steps; a shorter one with the same chance is its beginning. Half of it says when it happened."""
     street = Street(rng)
     for _ in range(length):
         street.step()
+        if rng.random() < 0.5:
+            event = street.events[-1]
+            street.events[-1] = event._replace(ts_event_ns=event.ts_init_ns - rng.choice((-5, 0, 3, 50, 400)) * MS)
     return street.events
 
 
-def chosen(rng: Random) -> Settings:
-    """Any configuration."""
-    maker, limits, desk = ({name: rng.choice(values) for name, values in each.items()} for each in (MAKER, LIMITS, PACE))
-    return parts_of(maker=maker, limits=limits, desk=desk, envelope=ENVELOPE)
+def chosen(rng: Random, latency_file: Path | None = None) -> Settings:
+    """Any configuration; with a file of recorded latencies also any conditions at the venue."""
+    maker, limits, desk, paper = (
+        {name: rng.choice(values) for name, values in each.items()} for each in (MAKER, LIMITS, PACE, QUEUES)
+    )
+    if latency_file is None:
+        return parts_of(maker=maker, limits=limits, desk=desk, envelope=ENVELOPE)
+    if paper["latency_model"] == "recorded":
+        paper["latency_file"] = str(latency_file)
+    bounds = sorted(rng.randint(0, 20_000) for _ in range(2 * rng.choice((0, 0, 1, 3))))
+    times = [START + timedelta(milliseconds=ms) for ms in dict.fromkeys(bounds)]
+    paper["halts"] = list(zip(times[::2], times[1::2], strict=False))
+    return parts_of(maker=maker, limits=limits, desk=desk, envelope=ENVELOPE, paper=paper, seed=rng.randint(0, 9))
 
 
 def said(rng: Random) -> list[MandateProposal | str]:
@@ -196,11 +221,20 @@ def note(live: LiveRun) -> None:
     SEEN.update(f"book {name}" for name, count in live.lane.sync.counts.items() if count)
 
 
+@pytest.fixture(scope="module")
+def latency_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recorded latencies of half a minute."""
+    path = tmp_path_factory.mktemp("latencies") / "latencies.csv"
+    rows = "".join(f"{START_NS + i * 77 * MS},{i * 7_919 % 300 * MS}\n" for i in range(400))
+    path.write_text("ts_ns,latency_ns\n" + rows)
+    return path
+
+
 @EXAMPLES
-@given(SEEDS, LENGTHS)
-def test_both_drivers_agree_on_any_market(seed: int, length: int) -> None:
+@given(SEEDS, LENGTHS, st.booleans())
+def test_both_drivers_agree_on_any_market(latency_file: Path, seed: int, length: int, plain: bool) -> None:
     rng = Random(seed)
-    config, desk, events = chosen(rng), said(rng), told(rng, length)
+    config, desk, events = chosen(rng, None if plain else latency_file), said(rng), told(rng, length)
     live = run_live(events, COIN, config, FixedDesk(*desk))
     note(live)
     assert not differences(live, run_compiled(prepared(events, COIN), config, live.outcomes))
@@ -215,7 +249,8 @@ def test_the_random_markets_show_everything_that_can_happen() -> None:
         "rejected post_only_would_cross", "rejected no_market", "cancelled gap", "cancelled stale", "cancelled session_end",
         "denied price_collar", "withheld order_rate", "withheld daily_loss", "withheld inventory_imbalance", "withheld crossed",
         "withheld one_sided", "withheld rebalance", "withheld paused", "withheld exposure_cap", "book gap", "book buffered",
-        "book duplicate", "book out_of_order", "book unsynced",
+        "book duplicate", "book out_of_order", "book unsynced", "rejected request_failed", "cancel_rejected request_failed",
+        "rejected halted",
     }  # fmt: skip
     assert not wanted - set(SEEN), SEEN
 
@@ -245,9 +280,9 @@ def logs_of(lane: CompiledLane) -> list[list[list[int]]]:
 
 @settings(EXAMPLES, max_examples=60)
 @given(SEEDS)
-def test_an_interrupted_run_writes_what_an_uninterrupted_one_does(seed: int) -> None:
+def test_an_interrupted_run_writes_what_an_uninterrupted_one_does(latency_file: Path, seed: int) -> None:
     rng = Random(seed)
-    config, desk, events = chosen(rng), said(rng), told(rng, 200)
+    config, desk, events = chosen(rng, latency_file), said(rng), told(rng, 200)
     outcomes = run_live(events, COIN, config, FixedDesk(*desk)).outcomes
     market = prepared(events, COIN)
     whole = run_compiled(market, config, outcomes)

@@ -428,6 +428,20 @@ def test_market_orders_come_in_runs_of_one_side(markets: list[Observed]) -> None
     assert autocorrelation([float(trade.aggressor) for *_, trade in uninformed.orders], 1) > 0.3
 
 
+def test_runs_of_one_side_do_not_make_the_price_predictable() -> None:
+    """Orders come in long runs and move the price at once; where it goes from ten seconds to a minute later they do not say."""
+    at_once, later = [], []
+    for seed in range(4):
+        market = observe(seed, 7_200, CALM)
+        for time_ns, mid, _, trade in market.orders:
+            soon = market.mid_at(time_ns + 10 * SECOND_NS)
+            at_once.append(trade.aggressor * (soon - mid))
+            later.append(trade.aggressor * (market.mid_at(time_ns + 60 * SECOND_NS) - soon))
+    moved, error = mean_and_error(at_once)
+    assert moved > 0.5 > 10 * error
+    assert abs(statistics.fmean(later)) < moved / 3
+
+
 def test_trades_are_informed_so_that_a_touch_maker_loses(markets: list[Observed]) -> None:
     """A second after an order at a usual spread the mid has moved with it, on average by more than the order paid."""
     moved, gained = [], []
