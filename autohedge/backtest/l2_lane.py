@@ -379,7 +379,7 @@ def _way_of(conditions: Conditions, market: PreparedMarket) -> tuple[Any, Any, A
     latency = conditions.latency
     halts = np.array(conditions.halts_ns, np.int64).reshape(-1, 2)
     if latency.numbers.model == FEED:
-        return *market.feed_latencies(), halts
+        return *market.feed_delays(), halts
     return np.array(latency.times_ns, np.int64), np.array(latency.recorded_ns, np.int64), halts
 
 

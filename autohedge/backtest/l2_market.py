@@ -76,15 +76,16 @@ class PreparedMarket:
         """Receive time of the first message."""
         return int(self.table.ts_ns[0])
 
-    def feed_latencies(self) -> tuple[Any, Any]:
-        """(receive times, latencies) of the events that say when they happened, in ns and ascending in time, the last of each
-        time; never less than 0 and at most `LONGEST_NS`."""
+    def feed_delays(self) -> tuple[Any, Any]:
+        """(receive times, delays) of the events that say when they happened, in ns and ascending in time, the last of each
+        time: by how much it took longer than the quickest one so far, at most `LONGEST_NS`."""
         table = self.table
         told = np.flatnonzero(((table.op & KIND_MASK) < GAP) & (self.ts_event_ns != 0))
         times = table.ts_ns[told]
         last = np.append(times[1:] != times[:-1], [True] * min(1, len(times)))
-        latencies = np.clip(times - self.ts_event_ns[told], 0, LONGEST_NS)
-        return times[last], latencies[last].astype(np.int64)
+        took = times - self.ts_event_ns[told]
+        delays = np.minimum(took - np.minimum.accumulate(took), LONGEST_NS)
+        return times[last], delays[last]
 
     @property
     def end_ns(self) -> int:

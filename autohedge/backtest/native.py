@@ -50,9 +50,9 @@ def compile_kernel(
 
     The plain functions of this package that it calls, and those that they call in turn, are found by their names, put in line,
     and make no arrays; `uses` are further ones, from elsewhere. Those in `apart` stay functions of their own: what is called
-    from many places, or rarely, would only make the code long (and the compiler run out of memory). A kernel that makes no arrays
-    either (`allocates=False`) counts no references, which for many small calls is most of the time. Without bounds checks; the
-    interpreter's lock is released while it runs. Raises `ConfigError` without numba.
+    from many places, or rarely, would only make the code long (and the compiler run out of memory). A kernel that makes no
+    arrays either (`allocates=False`) counts no references, which for many small calls is most of the time. Without bounds
+    checks; the interpreter's lock is released while it runs. Raises `ConfigError` without numba.
     """
     with _lock:
         if kernel not in _compiled:

@@ -74,8 +74,8 @@ MarketEvent = BookSnapshot | BookDelta | TopOfBook | Trade
 
 def rows_of(event: MarketEvent) -> int:
     """Flattened rows in the event: one per level change, quote side or trade."""
+    if isinstance(event, TopOfBook):  # the most frequent kind
+        return 2
     if isinstance(event, Trade):
         return 1
-    if isinstance(event, TopOfBook):
-        return 2
     return len(event.bids) + len(event.asks)

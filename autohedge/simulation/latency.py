@@ -5,7 +5,8 @@ live engine and in the compiled loop. Refused: no time at all, because it is loo
 
 - `constant`: the least time and nothing more.
 - `exponential`, `log_normal`: the least time and a draw of the given mean; σ is that of the logarithm. One draw per command.
-- `feed`: the least time and what the newest market event of a venue's own time stamp took to us (never less than nothing).
+- `feed`: the least time and by how much the newest market event with a time stamp of the venue took longer to us than the
+  quickest one so far. The difference of the two clocks cancels out.
 - `recorded`: the least time and what a table says, as a step function of the time of sending.
 
 The last two look at what was known strictly before the command was sent; before there is anything, nothing is added.
@@ -141,7 +142,7 @@ class Latency:
 
     @classmethod
     def as_the_feed(cls, least_ns: int) -> Latency:
-        """What the newest event took, on top of the least time."""
+        """By how much the newest event took longer than the quickest, on top of the least time."""
         return cls(LatencyNumbers(FEED, least_ns, 0.0, 0.0, 0))
 
     @classmethod
@@ -153,7 +154,7 @@ class Latency:
 class Way:
     """The way of commands to a venue, one after the other. `watches_feed` says whether it must `see` the market events."""
 
-    __slots__ = ("_at", "_command", "_event_ns", "_known_ns", "_last_ns", "_latency", "_newest_ns", "watches_feed")
+    __slots__ = ("_at", "_command", "_event_ns", "_known_ns", "_last_ns", "_latency", "_newest_ns", "_quickest_ns", "watches_feed")
 
     def __init__(self, latency: Latency) -> None:
         self._latency = latency
@@ -161,6 +162,7 @@ class Way:
         self._last_ns = 0
         self._at = 0
         self._event_ns = self._newest_ns = self._known_ns = 0
+        self._quickest_ns = 1 << 63
         self.watches_feed = latency.numbers.model == FEED
 
     def see(self, event: MarketEvent) -> None:
@@ -168,7 +170,9 @@ class Way:
         if event.ts_init_ns > self._event_ns:
             self._event_ns, self._known_ns = event.ts_init_ns, self._newest_ns
         if event.ts_event_ns:
-            self._newest_ns = min(LONGEST_NS, max(0, event.ts_init_ns - event.ts_event_ns))
+            took_ns = event.ts_init_ns - event.ts_event_ns
+            self._quickest_ns = min(self._quickest_ns, took_ns)
+            self._newest_ns = min(LONGEST_NS, took_ns - self._quickest_ns)
 
     def arrival_ns(self, now_ns: int) -> int:
         """When the command that is sent at `now_ns` arrives. Commands are sent in order of time."""

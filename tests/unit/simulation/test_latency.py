@@ -122,7 +122,8 @@ def test_a_way_by_chance_ends_after_ten_minutes() -> None:
 # --- as the feed, and as recorded ---------------------------------------------------------------------------------------
 
 
-def test_an_order_takes_as_long_as_the_newest_event_received_before_it() -> None:
+def test_an_order_is_delayed_as_the_newest_event_received_before_it() -> None:
+    """By as much as that one was later than the quickest so far, whatever the clocks say."""
     way = Way(Latency.as_the_feed(5 * MS))
     taken: list[float] = []
 
@@ -130,18 +131,21 @@ def test_an_order_takes_as_long_as_the_newest_event_received_before_it() -> None
         taken.append((way.arrival_ns(int(at_ms * MS)) - at_ms * MS) / MS)
 
     send(90)
-    way.see(seen(100, 20))
-    send(100)  # received at this very moment: what was known before counts, which is nothing
+    way.see(seen(100, -1_250))  # the venue's clock is ahead of ours
+    way.see(seen(110, -1_230))
+    send(110)  # received at this very moment: what was known before counts
     send(1_000)
-    way.see(seen(2_000, 300))
-    way.see(seen(2_000, 1))
+    way.see(seen(2_000, -950))
+    way.see(seen(2_000, -1_249))
     send(2_000)
     send(3_000)
     way.see(seen(4_000, None))
     send(5_000)
-    way.see(seen(6_000, -8))  # the venue's clock is ahead of ours
+    way.see(seen(6_000, -1_258))
     send(7_000)
-    assert taken == [5, 5, 25, 25, 6, 6, 5]
+    way.see(seen(8_000, -1_257))
+    send(9_000)
+    assert taken == [5, 5, 25, 25, 6, 6, 5, 6]
 
 
 def test_a_table_is_a_step_function_of_the_time_of_sending() -> None:
