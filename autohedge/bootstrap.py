@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -26,6 +28,7 @@ from autohedge.errors import AutoHedgeError, ConfigError, LlmShareTooLow, Storag
 from autohedge.lane import Lane
 from autohedge.market.instruments import instrument as known_instrument
 from autohedge.market.instruments import simulated_instrument
+from autohedge.market.parquet_folder import INSTRUMENT_FILE
 from autohedge.market.recorder import Recorder
 from autohedge.market.recordings import fingerprint, open_replay, recorded_instrument
 from autohedge.market.statistics import RollingStatistics
@@ -37,6 +40,7 @@ from autohedge.portfolio.attribution import CombinedDrawdown
 from autohedge.ports import Clock, Desk, Ledger, MarketFeed, ModelClient
 from autohedge.report import summarise
 from autohedge.risk.daily_loss import DailyLoss
+from autohedge.risk.portfolio import Portfolio
 from autohedge.risk.pretrade import PreTradeRisk
 from autohedge.session import Progress, StopPoint, TradingSession
 from autohedge.settings import Settings
@@ -47,6 +51,7 @@ from autohedge.venues.paper import PaperVenue
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from autohedge.market.parquet_recorder import MarketRecorder
     from autohedge.storage.ledger import RunLedger
 
 NS_PER_MS = 1_000_000
@@ -109,6 +114,14 @@ class Opening:
     quote_atoms: int
 
 
+class _Shared(NamedTuple):
+    """What the lanes of a session share; no portfolio where no limit concerns all symbols together."""
+
+    ledger: Ledger
+    combined: CombinedDrawdown
+    portfolio: Portfolio | None
+
+
 @dataclass(slots=True)
 class Plan:
     """A run that is possible: everything is checked, nothing is written yet.
@@ -142,6 +155,12 @@ class Plan:
                     f"{instrument.symbol}: at low confidence an order is worth {smallest.normalize():f} {instrument.quote}, "
                     f"below the venue's minimum of {instrument.min_notional:f}, and is then not placed (below_min_notional)"
                 )
+        maker, cap_frac = self.settings.maker, self.settings.limits.max_portfolio_exposure_frac
+        if cap_frac is not None and cap_frac >= maker.max_inventory_exposure:
+            found.append(
+                f"limits.max_portfolio_exposure_frac {cap_frac} never binds: max_inventory_exposure "
+                f"{maker.max_inventory_exposure} caps each symbol at that fraction of its share already"
+            )
         return tuple(found)
 
     def start(self, *, on_progress: Callable[[Progress], None] | None = None, stop_at: StopPoint | None = None) -> Run:
@@ -170,10 +189,7 @@ class Plan:
             self.clock,
         )
         try:
-            recorders = [
-                Recorder(_recording_dir(settings, feed.instrument), feed.instrument) if settings.record_dir else None
-                for feed in self.feeds
-            ]
+            recorders = [_recorder(settings, feed.instrument) if settings.record_dir else None for feed in self.feeds]
         except AutoHedgeError as error:
             ledger.finish(RunStatus.FAILED, {}, str(error))
             engine.dispose()
@@ -187,23 +203,27 @@ class Plan:
         *,
         on_progress: Callable[[Progress], None] | None = None,
         stop_at: StopPoint | None = None,
-        recorders: list[Recorder | None] | None = None,
+        recorders: Sequence[MarketRecorder | None] | None = None,
     ) -> TradingSession:
         """A session over this plan's market that remembers into `ledger`."""
-        combined = CombinedDrawdown(len(self.feeds))
+        settings = self.settings
+        shared = _Shared(ledger, CombinedDrawdown(len(self.feeds)), None)
+        if settings.limits.portfolio_limits:
+            instruments = [feed.instrument for feed in self.feeds]
+            shared = shared._replace(portfolio=Portfolio(settings.limits, instruments, settings.maker.total_capital))
         recorders = recorders or [None] * len(self.feeds)
-        lanes = [self._lane(feed, ledger, combined, recorder) for feed, recorder in zip(self.feeds, recorders, strict=True)]
+        lanes = [self._lane(feed, shared, recorder) for feed, recorder in zip(self.feeds, recorders, strict=True)]
         return TradingSession(
             lanes,
             self.desk,
             ledger,
-            every_ns=int(self.settings.desk.every_s * NS_PER_S),
-            task=self.settings.desk.task,
+            every_ns=int(settings.desk.every_s * NS_PER_S),
+            task=settings.desk.task,
             on_progress=on_progress,
             stop_at=stop_at,
         )
 
-    def _lane(self, feed: MarketFeed, ledger: Ledger, combined: CombinedDrawdown, recorder: Recorder | None) -> Lane:
+    def _lane(self, feed: MarketFeed, shared: _Shared, recorder: MarketRecorder | None) -> Lane:
         settings, instrument = self.settings, feed.instrument
         config = lane_config(settings, instrument)
         opening = self.openings[instrument.symbol]
@@ -232,9 +252,10 @@ class Plan:
             inventory=Inventory(instrument, opening.base_atoms, opening.quote_atoms),
             daily_loss=DailyLoss(instrument, settings.limits, opening.quote_atoms),
             ids=ids,
-            ledger=ledger,
+            ledger=shared.ledger,
             desk_latency_ns=int(settings.desk.latency_ms * NS_PER_MS),
-            combined=combined,
+            combined=shared.combined,
+            portfolio=shared.portfolio,
             recorder=recorder,
         )
 
@@ -250,7 +271,7 @@ class Run:
     engine: Engine
     ledger: RunLedger
     session: TradingSession
-    recorders: tuple[Recorder, ...]
+    recorders: tuple[MarketRecorder, ...]
 
     def summary(self) -> dict[str, Any]:
         """The run as it stands."""
@@ -365,6 +386,10 @@ def prepare(
         if path is not None:
             _check_writable(path)
     if settings.record_dir is not None:
+        if settings.record_format == "parquet":
+            from autohedge.market.parquet import require_polars
+
+            require_polars()
         for each in instruments:
             _check_empty_of_recordings(_recording_dir(settings, each))
     for each in instruments:
@@ -392,15 +417,29 @@ def prepare(
 
 
 def lane_config(settings: Settings, instrument: Instrument) -> MarketMakingConfig:
-    """The maker's configuration of one symbol: an equal share of the capital."""
-    share = settings.maker.total_capital / len(settings.symbols)
-    capital = instrument.quote_amount(instrument.quote_atoms_floor(share))
+    """The maker's configuration of one symbol, with its share of the capital, rounded down to a quote atom.
+
+    So the shares of n symbols may leave less than n atoms of the capital unused; they never add up to more.
+    """
+    share = Fraction(settings.maker.total_capital) * settings.capital_frac(instrument.symbol)
+    capital = instrument.quote_amount(floor(share * 10**instrument.quote_atom_exponent))
     return settings.maker.model_copy(update={"trading_pair": instrument.symbol, "total_capital": capital})
 
 
 def conditions_of(settings: Settings, config: MarketMakingConfig, instrument: Instrument) -> Conditions:
     """What one symbol's orders meet at a simulated venue; `ConfigError` when recorded latencies cannot be read."""
     return Conditions.of(settings.paper, latency_ms=config.latency_ms, seed=settings.seed, symbol=instrument.symbol)
+
+
+def refuse_portfolio_limits(settings: Settings) -> None:
+    """For backtests, in which the makers of several symbols run one after the other between two desk cycles: `ConfigError` for
+    a limit over all of them together, which would have to hold at every event."""
+    names = settings.limits.portfolio_limits
+    if names:
+        raise ConfigError(
+            f"limits.{names[0]} couples the symbols at every event, and in a backtest they run apart between two desk cycles; "
+            "leave it out, or play the recording with `autohedge run`"
+        )
 
 
 def instruments_of(settings: Settings) -> list[Instrument]:
@@ -415,8 +454,11 @@ def instruments_of(settings: Settings) -> list[Instrument]:
         raise ConfigError(
             f"the symbols are quoted in {' and '.join(quotes)}; one capital needs one quote currency: run them apart"
         )
-    if len(found) > 1 and settings.maker.initial_base > 0:
-        raise ConfigError("initial_base is an amount of one asset; with several symbols leave it at 0 or run them apart")
+    if len({each.symbol for each in found}) < len(found):
+        raise ConfigError(f"each symbol once, found the same one in two spellings: {', '.join(settings.symbols)}")
+    for name in ("initial_base", "neutral_base"):
+        if len(found) > 1 and getattr(settings.maker, name) > 0:
+            raise ConfigError(f"{name} is an amount of one asset; with several symbols leave it at 0 or run them apart")
     return found
 
 
@@ -467,8 +509,20 @@ def _recording_dir(settings: Settings, instrument: Instrument) -> Path:
     return folder if len(settings.symbols) == 1 else folder / instrument.symbol.replace("/", "-")
 
 
+def _recorder(settings: Settings, instrument: Instrument) -> MarketRecorder:
+    """What records the events of a symbol in the format that the settings name."""
+    folder = _recording_dir(settings, instrument)
+    if settings.record_format == "raw":
+        return Recorder(folder, instrument)
+    from autohedge.market.parquet_recorder import ParquetRecorder
+
+    return ParquetRecorder(folder, instrument)
+
+
 def _check_empty_of_recordings(folder: Path) -> None:
-    if folder.is_dir() and any(folder.glob("*.jsonl*")):
+    """`ConfigError` if the folder holds a recording of either format: two in one folder would be replayed as one."""
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    if any(".jsonl" in name or ".parquet" in name or name == INSTRUMENT_FILE or name.startswith("date=") for name in names):
         raise ConfigError(f"{folder} already holds a recording; name an empty folder for --record")
 
 

@@ -8,10 +8,10 @@ are reconsidered. An intent is recorded and committed before it is sent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from autohedge.domain.ids import IdFactory
 from autohedge.domain.instrument import Instrument
@@ -31,10 +31,10 @@ from autohedge.domain.records import (
 )
 from autohedge.domain.view import MarketView, maker_view
 from autohedge.execution.order_desk import SIDE_WORD, OrderDesk
-from autohedge.market.recorder import Recorder
 from autohedge.market.statistics import RollingStatistics
 from autohedge.market.sync import Applied, SyncedBook
 from autohedge.market_maker.config import MarketMakingConfig
+from autohedge.market_maker.decision import NO_PORTFOLIO_CAP, MakerNumbers
 from autohedge.market_maker.engine import (
     Decision,
     Drain,
@@ -58,7 +58,11 @@ from autohedge.market_maker.toxicity import (
 from autohedge.portfolio.attribution import Attribution, CombinedDrawdown, Drawdown
 from autohedge.ports import Ledger, MarketFeed, Venue
 from autohedge.risk.daily_loss import DailyLoss
+from autohedge.risk.portfolio import Held, Portfolio, held_by
 from autohedge.risk.pretrade import PreTradeRisk, RiskContext
+
+if TYPE_CHECKING:
+    from autohedge.market.parquet_recorder import MarketRecorder
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -84,7 +88,10 @@ class Counts:
 
 
 class Explanation(NamedTuple):
-    """The last reconsideration, with everything that decided it; `signs` is None while no toxicity guard is on."""
+    """The last reconsideration, with everything that decided it; `signs` is None while no toxicity guard is on.
+
+    `requests_left` is what the request budget allowed then.
+    """
 
     ts_ns: int
     market: MarketState
@@ -93,6 +100,7 @@ class Explanation(NamedTuple):
     blocked: dict[Side, str]
     decision: Decision
     signs: Signs | None
+    requests_left: int
 
 
 class Lane:
@@ -115,7 +123,8 @@ class Lane:
         ledger: Ledger,
         desk_latency_ns: int,
         combined: CombinedDrawdown,
-        recorder: Recorder | None = None,
+        portfolio: Portfolio | None = None,
+        recorder: MarketRecorder | None = None,
     ) -> None:
         self.feed = feed
         self.instrument: Instrument = feed.instrument
@@ -140,6 +149,8 @@ class Lane:
         self.stale_at_ns = NEVER_NS
         self.now_ns = 0
         self.mid_half_ticks = 0
+        # the session's: told the time when this lane notices that the daily loss limit of all symbols is hit
+        self.on_portfolio_loss: Callable[[int], None] | None = None
 
         self._envelope = envelope
         self._risk = risk
@@ -151,6 +162,7 @@ class Lane:
         self._ledger = ledger
         self._recorder = recorder
         self.combined = combined
+        self._portfolio = portfolio
         self._desk_latency_ns = desk_latency_ns
         self._requote_ns = int(config.min_requote_ms * NS_PER_MS)
         self._max_age_ns = int(risk.limits.max_data_age_ms * NS_PER_MS)
@@ -159,6 +171,8 @@ class Lane:
         self._last_reconsider_ns = 0
         self._next_requote_ns = 0
         self._draining = False
+        if portfolio is not None:
+            portfolio.join(self.symbol, self._held)
 
     # --- the market moves -----------------------------------------------------------------------------------------
 
@@ -191,11 +205,15 @@ class Lane:
     def go_stale(self) -> None:
         """Nothing was heard for too long: the quotes are pulled as of `stale_at_ns`, when that became true."""
         stale_ns, self.stale_at_ns = self.stale_at_ns, NEVER_NS
-        if self.opening is None:
+        self.look_again(stale_ns)
+
+    def look_again(self, ts_ns: int) -> None:
+        """Reconsider the quotes at `ts_ns`, although nothing of this symbol was received then."""
+        if self.opening is None or self._draining:
             return
-        self.now_ns = stale_ns
-        self.order_desk.arrivals(stale_ns)
-        self._reconsider(stale_ns)
+        self.now_ns = ts_ns
+        self.order_desk.arrivals(ts_ns)
+        self._reconsider(ts_ns)
         self._ledger.commit()
 
     def fail_feed(self, reason: str) -> None:
@@ -234,6 +252,8 @@ class Lane:
             total_value=instrument.quote_amount(self.value_atoms()),
         )
         self._ledger.opening(self.opening)
+        if self._portfolio is not None:
+            self._portfolio.opened(self.symbol, self.equity_atoms())
         self.drawdown.update(self.equity_atoms())
         self.combined.update(self.instrument, self.equity_atoms())
         self._last_reconsider_ns = self.now_ns
@@ -254,9 +274,27 @@ class Lane:
         """Base at the mark plus quote, in quote atoms: what the books say."""
         return self.inventory.value_atoms(self.mark_half_ticks)
 
+    @property
+    def numbers(self) -> MakerNumbers:
+        """Everything of the configuration that a decision depends on."""
+        return self._engine.numbers
+
+    @property
+    def requests_per_min(self) -> int:
+        """The venue's request budget."""
+        return self._risk.limits.max_requests_per_min
+
     def equity_atoms(self) -> int:
         """Base at the mid plus quote, in quote atoms: what risk looks at, because one odd trade must not halt anybody."""
         return self.inventory.value_atoms(self.mid_half_ticks)
+
+    def _held(self) -> Held | None:
+        if self.opening is None:
+            return None
+        inventory, working = self.inventory, self.order_desk.working.values()
+        return held_by(
+            self.instrument, inventory.base_atoms, inventory.quote_atoms, self.mid_half_ticks, self.book.best_ask_ticks, working
+        )
 
     # --- quotes ---------------------------------------------------------------------------------------------------
 
@@ -312,12 +350,15 @@ class Lane:
         self.drawdown.update(equity_atoms)
         self.combined.update(self.instrument, equity_atoms)
         daily_loss = self._daily_loss.update(ts_ns, equity_atoms)
+        portfolio_loss, cap_atoms = self._within_portfolio(ts_ns)
         ratio = 0.5
         blocked: dict[Side, str] = {}
         if not market.problem:
             ratio = self._engine.ratio(self.inventory.base_atoms, (market.best_bid_ticks + market.best_ask_ticks) / 2.0)
-            blocked = self._risk.blocked_sides(self.inventory.base_atoms, ratio, daily_loss)
+            blocked = self._risk.blocked_sides(self.inventory.base_atoms, ratio, daily_loss, portfolio_loss)
         values = self.mandate_values(ts_ns)
+        working = tuple(self.order_desk.working.values())
+        requests_left = self._risk.limits.max_requests_per_min - self.order_desk.requests_last_min(ts_ns)
         self._maker, decision = self._engine.step(
             self._maker,
             Reconsider(
@@ -325,13 +366,18 @@ class Lane:
                 market=market,
                 base_atoms=self.inventory.base_atoms,
                 quote_atoms=self.inventory.quote_atoms,
-                working=tuple(self.order_desk.working.values()),
+                working=working,
                 mandate=values,
                 blocked=blocked,
-                requests_left=self._risk.limits.max_requests_per_min - self.order_desk.requests_last_min(ts_ns),
+                requests_left=requests_left,
+                requests_per_min=self._risk.limits.max_requests_per_min,
+                shown_lots=tuple(self.book.size_at(each.side, each.price_ticks or 0) for each in working)
+                if self.config.queue_value_bps
+                else (),
+                portfolio_cap_atoms=cap_atoms,
             ),
         )
-        self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision, signs)
+        self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision, signs, requests_left)
         if decision.terms is not None and decision.terms.bid_ticks is not None:
             counts.quoted += 1
             counts.quote_distance_bps_sum += (1 - decision.terms.bid_ticks / decision.terms.mid_ticks) * 10_000
@@ -347,11 +393,24 @@ class Lane:
                 quote_atoms=self.inventory.quote_atoms,
                 inventory_ratio=ratio,
                 daily_loss_hit=daily_loss,
+                portfolio_cap_atoms=cap_atoms,
+                portfolio_loss_hit=portfolio_loss,
             )
             denied = self.order_desk.carry_out(ts_ns, decision.cancels, decision.intents, context, values)
             for side in denied:
                 self._maker, _ = self._engine.step(self._maker, SideDenied(ts_ns, side))
         self._note_quote_states(ts_ns, dict(decision.withheld) | denied)
+
+    def _within_portfolio(self, ts_ns: int) -> tuple[str, int]:
+        """The daily loss limit of all symbols that is hit, or "", and the most that this one may hold and bid for."""
+        portfolio = self._portfolio
+        if portfolio is None:
+            return "", NO_PORTFOLIO_CAP
+        hit_before = portfolio.loss_hit
+        hit = portfolio.daily_loss(ts_ns)
+        if hit and not hit_before and self.on_portfolio_loss is not None:
+            self.on_portfolio_loss(ts_ns)
+        return hit, portfolio.cap_atoms(self.symbol)
 
     def _note_quote_states(self, ts_ns: int, withheld: Mapping[Side, str]) -> None:
         """Record when a side begins or stops being quoted, and why."""

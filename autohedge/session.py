@@ -3,9 +3,10 @@
 In a replay and on a simulated market time is the market's: it stands still while the desk works, and a mandate takes effect at
 cycle time + the desk's latency. `run` drives a session to its end; the HTTP API and the scheduler call `cycle` one by one.
 
-Lanes share nothing but the clock and the ledger. A lane whose data go stale pulls its quotes at that moment, also when nothing
-of its own ever comes again; one whose feed ends or fails is left behind with its inventory while the others go on, and a feed's
-failure is raised when the last market is over, so that it is never lost.
+Lanes share nothing but the clock, the ledger and, where limits say so, the risk of one portfolio: when its daily loss limit is
+hit, every lane looks at its quotes again at that moment. A lane whose data go stale pulls its quotes at that moment, also when
+nothing of its own ever comes again; one whose feed ends or fails is left behind with its inventory while the others go on, and
+a feed's failure is raised when the last market is over, so that it is never lost.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from autohedge.desk.decisions import called_for_model, model_driven_share
@@ -102,6 +104,8 @@ class TradingSession:
         self._feed_failures: dict[int, MarketDataError] = {}
         self._next_cycle_ns: int | None = None
         self._closed = False
+        for lane in self.lanes:
+            lane.on_portfolio_loss = partial(self._look_again, lane)
 
     # --- the public life ------------------------------------------------------------------------------------------
 
@@ -272,6 +276,12 @@ class TradingSession:
         due = [lane for index, lane in enumerate(self.lanes) if index != but and lane.stale_at_ns <= until_ns]
         for lane in sorted(due, key=lambda each: each.stale_at_ns):
             lane.go_stale()
+
+    def _look_again(self, noticed_by: Lane, now_ns: int) -> None:
+        """What one lane noticed concerns the quotes of the others."""
+        for lane in self.lanes:
+            if lane is not noticed_by:
+                lane.look_again(now_ns)
 
     def _step_one(self, index: int) -> None:
         cursor = self._cursors[index]

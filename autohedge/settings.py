@@ -11,13 +11,15 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autohedge.domain.mandate import Envelope
-from autohedge.domain.numbers import Real, Whole
+from autohedge.domain.numbers import Exact, Real, Whole
 from autohedge.domain.paper import PaperSettings
 from autohedge.domain.records import MAX_TASK_CHARS
 from autohedge.errors import ConfigError
@@ -28,6 +30,8 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 _SPREAD_NAMES = frozenset({"spread_percentage", "base_spread_bps"})
+EQUAL_WEIGHT = Decimal(1)
+Weight = Annotated[Exact, Field(gt=0, le=1_000_000)]
 T = TypeVar("T", bound=BaseModel)
 DEFAULT_TASK = "Make a market around a fair price and keep the inventory near its target."
 
@@ -77,15 +81,17 @@ class ModelSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """One run."""
+    """One run. `weights` divide the capital among the symbols; one that is not named has the weight 1."""
 
     model_config = _FROZEN
 
     symbols: tuple[str, ...] = ("BTC/USDT",)
+    weights: dict[str, Weight] = Field(default_factory=dict)
     market: str = "sim"
     seed: Whole = Field(default=7, ge=0, lt=2**63)
     out_dir: Path = Path("outputs")
     record_dir: Path | None = None
+    record_format: Literal["raw", "parquet"] = "raw"
     agents_dir: Path | None = None
     prompts_dir: Path | None = None
     maker: MarketMakingConfig = MarketMakingConfig()
@@ -113,14 +119,32 @@ class Settings(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _weights_of_symbols(self) -> Settings:
+        unknown = sorted(set(self.weights).difference(self.symbols))
+        if unknown:
+            raise ValueError(
+                f"weights: expected symbols that are traded ({', '.join(self.symbols)}), found {', '.join(unknown)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _an_order_is_allowed(self) -> Settings:
-        order = self.maker.total_capital / len(self.symbols) * self.maker.order_size_percentage
+        largest = max(map(self.capital_frac, self.symbols))
+        order = self.maker.total_capital * largest.numerator / largest.denominator * self.maker.order_size_percentage
         if order > self.limits.max_order_notional_quote:
             raise ValueError(
                 f"one order is {order:.12g} (capital x order_size_percentage), above limits.max_order_notional_quote "
                 f"{self.limits.max_order_notional_quote:f}: it would be denied; lower the one or raise the other"
             )
         return self
+
+    def capital_frac(self, symbol: str) -> Fraction:
+        """The share of the capital that a symbol trades with: its weight among those of all symbols; exact.
+
+        `symbol` may be spelt as the venue does (BTCUSDT for BTC/USDT).
+        """
+        weights = {each.replace("/", "").upper(): self.weights.get(each, EQUAL_WEIGHT) for each in self.symbols}
+        return Fraction(weights[symbol.replace("/", "").upper()]) / sum(map(Fraction, weights.values()))
 
     @property
     def candles_path(self) -> Path | None:
@@ -136,7 +160,7 @@ class Settings(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """What decides the outcome of a run, as plain data: everything except where files go."""
-        return self.model_dump(mode="json", exclude={"out_dir", "record_dir"})
+        return self.model_dump(mode="json", exclude={"out_dir", "record_dir", "record_format"})
 
     def hash(self) -> str:
         """sha256 of `canonical()`; equal settings have equal hashes."""

@@ -21,6 +21,7 @@ from autohedge.backtest.candle_market import CandleMarket, read_candle_market
 from autohedge.backtest.l2_run import Mandates
 from autohedge.backtest.maker_on_bars import MakerOnBars, smallest_order_problem
 from autohedge.backtest.provenance import check_llm_share, told_of
+from autohedge.backtest.recorded_desk import RecordedOnBars
 from autohedge.backtest.result import BacktestResult
 from autohedge.backtest.strategies import DualMovingAverage, GridStrategy
 from autohedge.backtest.strategy import Strategy
@@ -96,8 +97,9 @@ async def backtest_bars(
     if has_desk:
         check_llm_share(decisions, settings.desk.require_llm_frac)
     told = told_of(decisions, desk.model_name) if has_desk and desk is not None else None
+    source = desk.run_id if isinstance(desk, RecordedOnBars) else mandates.value
     return tuple(
-        _maker_result(settings, choice, market, lane, mandates, told) for market, lane in zip(markets, lanes, strict=True)
+        _maker_result(settings, choice, market, lane, source, told) for market, lane in zip(markets, lanes, strict=True)
     )
 
 
@@ -106,6 +108,8 @@ def read_markets(settings: Settings, *, now_ns: int, allow_bad_data: bool = Fals
     path = settings.candles_path
     if path is None:
         raise ConfigError(f"a backtest on bars needs market candles:PATH, found {settings.market}")
+    if len(settings.symbols) > 1 and not path.is_dir():
+        raise ConfigError(f"{path} has the candles of one symbol; for several name a store of `autohedge data download`")
     markets = tuple(
         read_candle_market(path, symbol, now_ns=now_ns, allow_bad_data=allow_bad_data) for symbol in settings.symbols
     )
@@ -177,7 +181,7 @@ def _strategy_run(
             "version": __version__,
             **result.settings,
         },
-        data={**result.data, "market": settings.market, "simulated": False},
+        data={**result.data, "market": settings.market, "simulated": market.simulated},
         notes=(*market.notes, *result.notes),
     )
 
@@ -201,7 +205,7 @@ def _maker_lane(settings: Settings, choice: Choice, market: CandleMarket, *, has
     )
     # quotes are post-only, and a rebalance pays the same
     assumptions = assumptions_of(settings, market, config.maker_fee_bps, choice.assumptions)
-    return BarLane(BarRun(maker, market.bars, assumptions), maker)
+    return BarLane(BarRun(maker, market.bars, assumptions), maker, market.simulated)
 
 
 def _maker_result(
@@ -209,7 +213,7 @@ def _maker_result(
     choice: Choice,
     market: CandleMarket,
     lane: BarLane,
-    mandates: Mandates,
+    mandates: str,
     decisions: dict[str, Any] | None,
 ) -> BacktestResult:
     result, maker = lane.run.finish(), lane.maker
@@ -218,12 +222,12 @@ def _maker_result(
         strategy=f"market maker on bars ({settings.maker.quoting_model.value})",
         settings={
             **settings.canonical(),
-            "mandates": mandates.value,
+            "mandates": mandates,
             "strategy": choice.strategy,
             "assumptions": result.settings["assumptions"],
             "version": __version__,
         },
-        data={**result.data, "market": settings.market, "simulated": False},
+        data={**result.data, "market": settings.market, "simulated": market.simulated},
         quotes=maker.quotes(),
         uptime_frac=maker.uptime_frac(),
         counts={
@@ -238,14 +242,14 @@ def _maker_result(
     )
 
 
-def _notes(
-    settings: Settings, market: CandleMarket, lane: BarLane, mandates: Mandates, notes: Sequence[str]
-) -> tuple[str, ...]:
+def _notes(settings: Settings, market: CandleMarket, lane: BarLane, mandates: str, notes: Sequence[str]) -> tuple[str, ...]:
     told = [*settings.maker.warnings(), *market.notes, *notes]
+    if market.simulated:
+        told.append("the market is simulated")
     told.append("on bars the book is taken as one tick around each close and its depth as unknown (score 0)")
     if settings.paper != PaperSettings():
         told.append("the settings of [paper] are about a book and were not used on bars")
-    if mandates is Mandates.FROZEN:
+    if mandates == Mandates.FROZEN:
         told.append("no desk was asked: one neutral mandate held for ever")
     else:
         bars = lane.maker.bars_by_mandate

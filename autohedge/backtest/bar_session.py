@@ -36,10 +36,11 @@ class BarProgress(NamedTuple):
 
 @dataclass(slots=True)
 class BarLane:
-    """One symbol: its run over its bars, and the maker that runs there."""
+    """One symbol: its run over its bars, the maker that runs there, and whether the market is an invented one."""
 
     run: BarRun
     maker: MakerOnBars
+    simulated: bool
 
     @property
     def bars(self) -> Bars:
@@ -108,7 +109,7 @@ class BarSession:
             now_ns = min((close for close in closes if close is not None), default=None)
 
     async def _ask(self, desk: Desk, lane: BarLane, now_ns: int) -> CycleOutcome:
-        view = lane.maker.view(now_ns)
+        view = lane.maker.view(now_ns, simulated=lane.simulated)
         return await desk.run_cycle(CycleRequest(lane.maker.next_cycle_id(), view.symbol, self._task, view))
 
     def _advance(self, until_ns: int) -> None:

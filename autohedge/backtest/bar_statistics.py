@@ -38,7 +38,7 @@ class BarVolatility:
 
     def __init__(self) -> None:
         self._squares: deque[float] = deque(maxlen=WINDOW_BARS)
-        self._closed_ns = 0
+        self._closed_ns = -1
         self._close = 0.0
         self._bars_per_hour = 1.0
 
@@ -122,8 +122,7 @@ def _has_talib() -> bool:
 def _indicators(history: History) -> tuple[BarIndicators | None, str]:
     if not _has_talib():
         return None, "TA-Lib is not installed"
-    from autohedge.market.indicators import indicator_table
-    from autohedge.market.polars_extra import pl
+    from autohedge.market.indicators import newest_indicators
 
-    last = indicator_table(pl.DataFrame(history._asdict())).row(-1, named=True)
-    return BarIndicators(**{name: last[name] for name in BarIndicators.__dataclass_fields__}), ""
+    found = newest_indicators(history.high, history.low, history.close, history.volume)
+    return BarIndicators(**{name: found[name] for name in BarIndicators.__dataclass_fields__}), ""

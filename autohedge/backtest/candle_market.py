@@ -21,6 +21,7 @@ from autohedge.market.candle_check import KINDS
 from autohedge.market.candle_loading import CheckedFile, accepted, check_file, check_stored, unfit
 from autohedge.market.candle_store import NOTE, CandleSeries, CandleStore, series_of_file
 from autohedge.market.candles import PRICES
+from autohedge.market.instruments import SIMULATED_VENUE, simulated_instrument
 from autohedge.market.instruments import instrument as rules_of
 from autohedge.market.polars_extra import pl
 from autohedge.market.stocks import STOCK_CALENDAR, STOCK_VENUE, stock_instrument
@@ -35,9 +36,11 @@ NEAREST_TICK = 0.5
 @dataclass(frozen=True)
 class CandleMarket:
     """The bars of one symbol, the closes after which its exchange is shut (none for a market that never closes, and for daily
-    bars), the days a year has for it, and what is to be told of the data."""
+    bars), the days a year has for it, and what is to be told of the data. `simulated` is that of candles of an invented market.
+    """
 
     bars: Bars
+    simulated: bool
     market_closes_ns: frozenset[int]
     trading_days_per_year: int
     notes: tuple[str, ...]
@@ -62,7 +65,7 @@ def read_candle_market(path: Path, symbol: str, *, now_ns: int, allow_bad_data: 
     several series of it, or a stock without the extra `stocks`.
     """
     found = _in_store(path, symbol, now_ns) if path.is_dir() else _in_file(path, symbol, now_ns)
-    instrument = stock_instrument(symbol) if found.venue == STOCK_VENUE else rules_of(found.venue, symbol)
+    instrument = _rules(found.venue, symbol)
     wrong = unfit(found.rows.report)
     if wrong and not allow_bad_data:
         raise MarketDataError(
@@ -80,8 +83,18 @@ def read_candle_market(path: Path, symbol: str, *, now_ns: int, allow_bad_data: 
             notes.append(f"{rounded:,} prices finer than the tick {instrument.tick_size} were rounded to the nearest")
     bars = Bars.from_candles(instrument, timeframe.interval_ns, candles, source=found.source, tolerance_ticks=tolerance)
     return CandleMarket(
-        bars, _market_closes(bars, timeframe, found.calendar), trading_days_per_year(found.calendar), tuple(notes)
+        bars,
+        found.venue == SIMULATED_VENUE,
+        _market_closes(bars, timeframe, found.calendar),
+        trading_days_per_year(found.calendar),
+        tuple(notes),
     )
+
+
+def _rules(venue: str, symbol: str) -> Instrument:
+    if venue == STOCK_VENUE:
+        return stock_instrument(symbol)
+    return simulated_instrument(symbol) if venue == SIMULATED_VENUE else rules_of(venue, symbol)
 
 
 def _in_file(path: Path, symbol: str, now_ns: int) -> _Found:

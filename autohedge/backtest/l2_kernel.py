@@ -35,6 +35,7 @@ from autohedge.backtest.l2_layout import (
     NEVER_NS,
     NUMBER,
     OPENED,
+    RESTING,
     ROOM,
     SNAPSHOT,
     TOP,
@@ -63,16 +64,22 @@ from autohedge.market_maker.decision import (
     CANCEL_ROW,
     CANCELLING,
     CREATED,
+    JOINED_BEHIND,
+    MOST_AHEAD,
     NEW_LEVEL,
     NEW_PRICE,
     NEW_SIDE,
     NEW_SIZE,
+    NO_PORTFOLIO_CAP,
     PAUSE_AFTER_REBALANCE_NS,
+    PRICE,
+    SIDE,
     Outcome,
     Situation,
     cancel_side,
     decide,
     ratio_at,
+    seen_in_queue,
     working_totals,
 )
 from autohedge.market_maker.reasons import CROSSED, NONE, ONE_SIDED, STALE
@@ -431,11 +438,23 @@ def see(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> Seen:
         bid_lots, ask_lots = best_lots(s, t, c, 1), best_lots(s, t, c, -1)
     if c.maker.sizes_by_confidence:
         score = depth_score(s, t.bids, t.asks, c, DEPTH_LEVELS)
+    if c.maker.queue_value_frac > 0.0:
+        watch_queues(s, t, c)
     if guard.on:
         of_five = imbalance(s, t.bids, t.asks, c, IMBALANCE_LEVELS) if guard.imbalance > 0.0 else 0.0
         signs = signs_now(t.guard, guard, now_ns, bid_lots, ask_lots, of_five)
         buy_toxic, sell_toxic = toxic_sides(t.guard, guard, now_ns, signs)
     return Seen(bid_lots, ask_lots, score, buy_toxic, sell_toxic)
+
+
+def watch_queues(s: Any, t: Tables, c: LoopNumbers) -> None:
+    """Note what is displayed at the prices of the orders that rest."""
+    orders = t.orders
+    for i in range(s.working):
+        if orders[RESTING, i] and orders[PRICE, i] > 0:
+            shown = size_at(s, t.bids, t.asks, c, orders[SIDE, i], orders[PRICE, i])
+            queue = seen_in_queue((orders[JOINED_BEHIND, i], orders[MOST_AHEAD, i]), shown)
+            orders[JOINED_BEHIND, i], orders[MOST_AHEAD, i] = queue
 
 
 def best_lots(s: Any, t: Tables, c: LoopNumbers, side: int) -> int:
@@ -481,6 +500,7 @@ def reconsider(s: Any, t: Tables, c: LoopNumbers, now_ns: int) -> None:
     carry_out(s, t, c, now_ns, made, ratio, blocked)
     # a request budget that is nearly used up decides too, and grows with time
     ample = now.requests_left >= 2 * (s.working + 2 * c.maker.levels)
+    ample = ample and now.requests_left >= c.maker.request_reserve_frac * now.requests_per_min
     if made.cancels == 0 and made.orders == 0 and ample:
         remember_look(s, seen, now_ns, made.prices.bid_ticks > 0, distance_bps)
         s.quiet_until_ns = quiet_until(s, t, c, now_ns)
@@ -509,11 +529,13 @@ def situation(
         risk_score=mandate[3],
         blocked_side=blocked_side,
         requests_left=c.limits.max_requests_per_min - requests_last_min(s, t.requests, now_ns),
+        requests_per_min=c.limits.max_requests_per_min,
         buy_paused_until_ns=s.buy_paused_ns,
         sell_paused_until_ns=s.sell_paused_ns,
         buy_denied_until_ns=s.buy_denied_ns,
         sell_denied_until_ns=s.sell_denied_ns,
         rebalance_paused_until_ns=s.rebalance_paused_ns,
+        portfolio_cap_atoms=NO_PORTFOLIO_CAP,
     )
 
 

@@ -63,7 +63,7 @@ APART = (
     l2_orders.longer_way_ns, l2_orders.is_halted, l2_orders.see_changes,
     l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
     l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
-    l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots,
+    l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots, l2_kernel.watch_queues,
     quoting.fill_table, toxicity.note_trade,
 )  # fmt: skip
 """What happens rarely, or is called from many places with few arguments."""

@@ -27,11 +27,11 @@ BEGINS_EVENT: Final = 64
 
 # --- the working orders: after the rows that `decide` reads -------------------------------------------------------------------
 
-NUMBER, RESTING, RESTED, AHEAD, GENERATION, UNREPORTED, UNREPORTED_BEFORE, MANDATE, SIZE = range(7, 16)
+NUMBER, RESTING, RESTED, AHEAD, GENERATION, UNREPORTED, UNREPORTED_BEFORE, MANDATE, SIZE = range(9, 18)
 """Order number; whether it rests at the venue, what came to rest, what is ahead of it, and the queue's memory."""
-SHOWN, SHOWN_AS_OF, UNMATCHED, UNMATCHED_BEFORE = range(16, 20)
+SHOWN, SHOWN_AS_OF, UNMATCHED, UNMATCHED_BEFORE = range(18, 22)
 """The memory of a queue model by chance, see `autohedge.simulation.queueing`."""
-WORKING_ROWS: Final = 20
+WORKING_ROWS: Final = 22
 
 # --- commands on their way ----------------------------------------------------------------------------------------------------
 

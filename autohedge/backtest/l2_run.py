@@ -18,7 +18,7 @@ from autohedge.backtest.l2_market import PreparedMarket, prepare_market
 from autohedge.backtest.l2_result import result_of
 from autohedge.backtest.l2_session import BacktestProgress, BacktestSession
 from autohedge.backtest.result import BacktestResult
-from autohedge.bootstrap import Plan, conditions_of, lane_config, prepare
+from autohedge.bootstrap import Plan, conditions_of, lane_config, prepare, refuse_portfolio_limits
 from autohedge.desk.decisions import called_for_model, model_driven_share
 from autohedge.domain.ids import CycleId, MandateId
 from autohedge.domain.mandate import Mandate, Regime, RiskLevel
@@ -57,6 +57,7 @@ async def backtest(
     `markets` are recordings that were prepared before, by symbol. Raises `ConfigError`, `MarketDataError`, or `LlmShareTooLow`
     when fewer decisions were model-driven than the settings demand.
     """
+    refuse_portfolio_limits(settings)
     if desk is None and mandates is Mandates.FROZEN:
         desk = _NobodyAsked()
     plan = prepare(

@@ -225,7 +225,7 @@ class MakerOnBars(Strategy):
 
     # --- the desk -------------------------------------------------------------------------------------------------------------
 
-    def view(self, now_ns: int) -> MarketView:
+    def view(self, now_ns: int, *, simulated: bool) -> MarketView:
         """What a desk may know at `now_ns`: the bars that have ended, and the maker's own position."""
         symbol = self.broker.instrument.symbol
         bars = bar_statistics(
@@ -234,7 +234,7 @@ class MakerOnBars(Strategy):
         return maker_view(
             symbol=symbol,
             now_ns=now_ns,
-            simulated=False,
+            simulated=simulated,
             bars=bars,
             inventory_ratio=self._engine.ratio(self._base_atoms, self._close_ticks),
             inventory_target=self._config.inventory_target,

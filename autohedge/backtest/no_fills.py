@@ -23,9 +23,11 @@ def why_no_fills(result: BacktestResult) -> str | None:
     distance = mean_quote_distance_bps(result)
     if distance is None:
         return f"{placed:,} orders were placed and the market reached none of them"
+    closer = "a smaller spread_percentage or min_profit_threshold=none"
+    if result.engine != "bars":
+        closer = "a smaller spread_percentage, min_profit_threshold=none or touch=join"
     return (
-        f"{placed:,} orders rested {distance:.1f} bps from the mid on average and no trade reached them; a smaller "
-        "spread_percentage, min_profit_threshold=none or touch=join quotes closer"
+        f"{placed:,} orders rested {distance:.1f} bps from the mid on average and no trade reached them; {closer} quotes closer"
     )
 
 

@@ -43,7 +43,8 @@ class RecordedOnBars:
     A run decides at its own times, a backtest on bars asks at closes, so that times are rounded up to the next one.
     """
 
-    def __init__(self, cycles: Sequence[CycleOutcome], model_name: str | None = None) -> None:
+    def __init__(self, cycles: Sequence[CycleOutcome], run_id: str, model_name: str | None = None) -> None:
+        self.run_id = run_id
         self.model_name = model_name
         self._cycles: dict[str, list[CycleOutcome]] = {}
         for cycle in sorted(cycles, key=lambda each: each.ts_ns):
@@ -78,4 +79,4 @@ def recorded_desk(out_dir: Path, run: str, *, on_bars: bool = False) -> Recorded
     if not cycles:
         raise ConfigError(f"run {found.run_id} recorded no decisions; choose another run, or --mandates desk")
     model_name = found.settings.get("model", {}).get("name")
-    return RecordedOnBars(cycles, model_name) if on_bars else RecordedDesk(cycles, model_name)
+    return RecordedOnBars(cycles, found.run_id, model_name) if on_bars else RecordedDesk(cycles, model_name)

@@ -138,7 +138,7 @@ def _bar_rows(bars: BarStatistics) -> Rows:
         ("best bid, best ask, spread, book imbalance, depth score, trades", "unknown: this market is known by its bars only"),
         ("bars: length of one, seconds", bars.interval_s),
         ("bars: closed so far", bars.bars),
-        ("bars: the last one closed at", iso_time(bars.closed_ns)),
+        ("bars: seconds since the last one closed", (bars.as_of_ns - bars.closed_ns) / NS_PER_S),
         ("last close, quote units", bars.close),
         ("last bar: high, quote units", bars.high),
         ("last bar: low, quote units", bars.low),

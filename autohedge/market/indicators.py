@@ -12,6 +12,7 @@ of it, for an EMA of n a share of (1 − 2/(n+1))^k after k candles. OBV is mean
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import isnan
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,30 @@ def indicator_table(candles: pl.DataFrame, periods: IndicatorPeriods = DEFAULT_P
         pl.when(~undefined.fill_null(value=False)).then(pl.col(undefined.name)).alias(undefined.name)
         for undefined in _undefined(values, periods)
     )
+
+
+def newest_indicators(
+    high: F64, low: F64, close: F64, volume: F64, periods: IndicatorPeriods = DEFAULT_PERIODS
+) -> dict[str, float | None]:
+    """The last row of `indicator_table` without making a table, for whoever asks at every candle; by the names in `NAMES`.
+
+    The columns are those of at least one candle, in order, finite and positive: nothing is checked here. Raises `ConfigError`
+    where TA-Lib is not installed.
+    """
+    length, smooth = periods.stochastic, periods.stochastic_smooth
+
+    def has_no_range(candles_ago: int) -> bool:
+        end = len(close) - candles_ago
+        return end >= length and bool(high[end - length : end].max() == low[end - length : end].min())
+
+    undefined = {
+        "rsi": bool(close.max() == close.min()),
+        "stochastic_k": any(map(has_no_range, range(smooth))),
+        "stochastic_d": any(map(has_no_range, range(2 * smooth - 1))),
+    }
+    columns = _computed({"high": high, "low": low, "close": close, "volume": volume}, periods)
+    last = {name: float(column[-1]) for name, column in columns.items()}
+    return {name: None if isnan(value) or undefined.get(name) else value for name, value in last.items()}
 
 
 def _undefined(values: dict[str, F64], periods: IndicatorPeriods) -> list[pl.Series]:

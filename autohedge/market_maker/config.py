@@ -169,6 +169,16 @@ class MarketMakingConfig(BaseModel):
         default=3.0, ge=0, le=1_000, description="Moves below it leave an order alone, except right at the touch."
     )
     max_order_age_s: Real = Field(default=1_800, ge=0.001, le=31_536_000, description="An older order is replaced.")
+    request_reserve_frac: Real = Field(
+        default=0.5, ge=0, le=1, description="Below this fraction of the request budget orders are moved less and less; 0: off."
+    )
+    queue_value_bps: Real = Field(
+        default=0, ge=0, le=1_000, description="What the front of a queue is worth: an order moves for more only; 0: nothing."
+    )
+    hanging_orders: bool = Field(default=False, description="After a side fills, the other side's orders keep their place.")
+    hanging_cancel_bps: Real = Field(
+        default=20, gt=0, le=5_000, description="A hanging order so far from the mid is moved again, in bps."
+    )
     filled_order_delay_s: Real = Field(default=0, ge=0, le=3_600, description="Pause of a side after its fill.")
 
     @field_validator("latency_ms", mode="before")

@@ -5,15 +5,18 @@ confirmed it still counts against every limit. The live engine runs `decide` as 
 rule of the maker is written here once.
 
 Working orders come as rows of whole numbers, `orders[SIDE][i]` being the side of the i-th of `n` in order of placement: side
-(±1), price in ticks (0: a market order), remaining and filled lots, created_ns, cancelling (1 while a cancel is on its way)
-and level (0 is the best). What is decided goes into the rows of `out`, which the caller keeps and which are as long as there
-can be orders and quotes. Lists of lists do for the live engine, an array of two dimensions for the compiled loop.
+(±1), price in ticks (0: a market order), remaining and filled lots, created_ns, cancelling (1 while a cancel is on its way),
+level (0 is the best), and what is known of its queue: one more than the lots that were displayed at its price when the maker
+first saw it rest (0: not yet seen, or not looked for), and the fewest since. What is decided goes into the rows of `out`, which
+the caller keeps and which are as long as there can be orders and quotes. Lists of lists do for the live engine, an array of two
+dimensions for the compiled loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from autohedge.domain.orders import Order, OrderState
@@ -36,6 +39,7 @@ from autohedge.market_maker.reasons import (
     NONE,
     ORDER_RATE,
     PAUSED,
+    PORTFOLIO_EXPOSURE,
     PRICE_BELOW_A_TICK,
     REBALANCE,
     REFRESH,
@@ -58,22 +62,28 @@ from autohedge.market_maker.toxicity import GuardNumbers
 BUY: Final = 1
 SELL: Final = -1
 
-SIDE, PRICE, REMAINING, FILLED, CREATED, CANCELLING, LEVEL = range(7)
+SIDE, PRICE, REMAINING, FILLED, CREATED, CANCELLING, LEVEL, JOINED_BEHIND, MOST_AHEAD = range(9)
 """Rows of the working orders."""
 CANCEL_ROW, CANCEL_REASON, NEW_SIDE, NEW_PRICE, NEW_SIZE, NEW_LEVEL = range(6)
 """Rows of a decision: which working orders to cancel and why, and the new orders (price 0: at market)."""
-ORDER_ROWS: Final = 7
+ORDER_ROWS: Final = 9
 DECISION_ROWS: Final = 6
+
+UNSEEN: Final = (0, 0)
+"""The queue of an order that the maker has not seen rest."""
+NO_QUEUES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
 
 Columns = Any
 """A table by rows: list[list[int]], or a numpy array of two dimensions."""
+
+NO_PORTFOLIO_CAP: Final = -1
 
 PAUSE_AFTER_REBALANCE_NS: Final = 10_000_000_000
 """Between two crossing orders the book may refill and the quotes, at full skew, may do the work; one denied blocks nothing."""
 
 
 class MakerNumbers(NamedTuple):
-    """Everything of the configuration that a decision depends on."""
+    """Everything of the configuration that a decision depends on; `hanging_frac` is 0 where orders do not hang."""
 
     quote: QuoteNumbers
     size: SizeNumbers
@@ -85,6 +95,10 @@ class MakerNumbers(NamedTuple):
     level_spacing_frac: float
     level_size_factor: float
     sizes_by_confidence: int
+    request_reserve_frac: float
+    queue_value_frac: float
+    hanging_frac: float
+    fill_pause_ns: int
 
 
 class Situation(NamedTuple):
@@ -93,7 +107,8 @@ class Situation(NamedTuple):
     The market can be traded. The best sizes may be 0 where nothing depends on them. σ per hour is negative while unknown. A
     toxic side is one whose quotes are about to be run over, with the reason (0: it is not). `blocked_side` is the side that
     risk forbids (±1; 0 none); `requests_left` is what the venue's request budget still allows (cancels are never held back).
-    The pauses end at their times; a denied side is one that our own risk refused.
+    The pauses end at their times; a denied side is one that our own risk refused. `portfolio_cap_atoms` is the most that this
+    maker may hold and bid for while others on the same capital do what they do (`NO_PORTFOLIO_CAP`: whatever they do).
     """
 
     now_ns: int
@@ -113,11 +128,13 @@ class Situation(NamedTuple):
     risk_score: float
     blocked_side: int
     requests_left: int
+    requests_per_min: int
     buy_paused_until_ns: int
     sell_paused_until_ns: int
     buy_denied_until_ns: int
     sell_denied_until_ns: int
     rebalance_paused_until_ns: int
+    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
 
 
 class Outcome(NamedTuple):
@@ -212,6 +229,8 @@ def quote_both(
         cancels = cancel_side(orders, n, SELL, sell_reason, out, cancels)
     budget = now.requests_left - cancels
     tolerance_frac = 0.0 if at_touch(numbers.quote, now, prices) else numbers.tolerance_frac
+    scarce_frac = scarce_tolerance(numbers, now.requests_left, now.requests_per_min, now.volatility)
+    tolerance_frac = max(tolerance_frac, scarce_frac)
     totals = working_totals(numbers.size, orders, n)
     placed = 0
     spacing_ticks = 0
@@ -276,6 +295,21 @@ def at_touch(quote: QuoteNumbers, now: Situation, prices: QuotePrices) -> bool:
     return quote.touch != 0 and 2.0 * prices.half_ticks <= now.best_ask_ticks - now.best_bid_ticks
 
 
+def scarce_tolerance(numbers: MakerNumbers, requests_left: int, requests_per_min: int, volatility: float) -> float:
+    """How far, as a fraction, an order may be off because requests are scarce; 0 while enough are left or σ is not known.
+
+    A mid that moves by σ dW leaves ±a after a²/σ² on average. Requests for one refresh of every quote come back each
+    4 × levels ÷ budget minutes, so a = σ × √(that time) is the distance at which orders move as often as the budget allows; it
+    is reached halfway down the reserve, and twice as much with the last request.
+    """
+    reserve = numbers.request_reserve_frac * requests_per_min
+    if reserve <= 0.0 or requests_left >= reserve or volatility < 0.0:
+        return 0.0
+    scarcity = 1.0 - max(0, requests_left) / reserve
+    hours = 4.0 * numbers.levels / (60.0 * requests_per_min)
+    return 2.0 * scarcity * volatility * sqrt(hours)
+
+
 def reconcile(
     numbers: MakerNumbers,
     now: Situation,
@@ -327,16 +361,26 @@ def wanted_lots(
 ) -> int:
     """The size of a quote at `price`, confidence and mandate included; 0 when it would be too small for the venue."""
     lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
+    if side > 0:
+        lots = within_portfolio(size, now, totals, price, lots)
     return placeable(size, price, scaled(lots, factor))
+
+
+def within_portfolio(size: SizeNumbers, now: Situation, totals: Totals, price: int, lots: int) -> int:
+    """As many of `lots` as the capital that is shared with other makers leaves room to buy; may be negative."""
+    if not 0 <= now.portfolio_cap_atoms < size.cap_atoms:
+        return lots
+    room_atoms = now.portfolio_cap_atoms - exposure(size, now.base_atoms, totals, price, 0)
+    return min(lots, room_atoms // (price * size.quote_atoms_per_tick_lot))
 
 
 def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now: Situation, totals: Totals) -> int:
     """The binding reason behind a size of zero."""
+    own_lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
+    if side > 0 and own_lots > 0 and placeable(size, price, within_portfolio(size, now, totals, price, own_lots)) == 0:
+        return PORTFOLIO_EXPOSURE
     whole = value_atoms // (price * size.quote_atoms_per_tick_lot)
-    if (
-        placeable(size, price, whole) == 0
-        or order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals) > 0
-    ):
+    if placeable(size, price, whole) == 0 or own_lots > 0:
         return BELOW_MIN_NOTIONAL
     if side < 0:
         return NO_BASE
@@ -357,18 +401,49 @@ def good_enough(
 ) -> bool:
     """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted.
 
-    Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue.
+    Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue. The place in the
+    queue adds to the tolerance, and an order that hangs keeps its price and size while it is near enough to the mid.
     """
     if now.now_ns - orders[CREATED][row] > numbers.max_order_age_ns:
         return False
     own_price = orders[PRICE][row]
-    if abs(own_price - price) > tolerance_frac * price:
+    hangs = is_hanging(numbers, now, orders, row)
+    tolerance_frac = max(tolerance_frac, place_frac(numbers, orders, row))
+    if not hangs and abs(own_price - price) > tolerance_frac * price:
         return False
     wanted = wanted_lots(numbers.size, value_atoms, orders[SIDE][row], own_price, now, without, factor)
     remaining = orders[REMAINING][row]
-    if orders[FILLED][row] == 0 and 2 * remaining < wanted:
+    if not hangs and orders[FILLED][row] == 0 and 2 * remaining < wanted:
         return False
     return bool(2 * remaining <= 3 * wanted)
+
+
+def is_hanging(numbers: MakerNumbers, now: Situation, orders: Columns, row: int) -> bool:
+    """True for an order that was there when the other side filled, until its price is too far from the mid."""
+    if numbers.hanging_frac == 0.0:
+        return False
+    pause_end_ns = now.sell_paused_until_ns if orders[SIDE][row] > 0 else now.buy_paused_until_ns
+    if orders[CREATED][row] > pause_end_ns - numbers.fill_pause_ns:  # a pause begins with a fill
+        return False
+    mid = (now.best_bid_ticks + now.best_ask_ticks) / 2.0
+    return bool(abs(orders[PRICE][row] - mid) <= numbers.hanging_frac * mid)
+
+
+def place_frac(numbers: MakerNumbers, orders: Columns, row: int) -> float:
+    """What the order's place in its queue is worth, as a fraction of the price: nothing at the end, the whole value in front.
+
+    Nobody tells what is ahead of an order. No more can be than the fewest lots that its price has shown since it rests there.
+    """
+    behind = orders[JOINED_BEHIND][row]
+    if numbers.queue_value_frac == 0.0 or behind == 0:
+        return 0.0
+    return float(numbers.queue_value_frac * (1.0 - orders[MOST_AHEAD][row] / behind))
+
+
+def seen_in_queue(queue: tuple[int, int], shown_lots: int) -> tuple[int, int]:
+    """What is known of the queue of a resting order, after `shown_lots` are seen at its price: (joined behind, most ahead)."""
+    behind, ahead = queue
+    return (shown_lots + 1, shown_lots) if behind == 0 else (behind, min(ahead, shown_lots))
 
 
 # --- the working orders -----------------------------------------------------------------------------------------------------
@@ -459,14 +534,16 @@ def crossing_order(size: SizeNumbers, now: Situation, skew: int) -> tuple[int, i
     if side > 0:
         fee, per = size.taker_fee_numerator, size.taker_fee_denominator
         lots = affordable(size, lots, price, now.base_atoms, now.quote_atoms, NO_ORDERS, fee, per)
+        lots = within_portfolio(size, now, NO_ORDERS, price, lots)
     return side, placeable(size, price, lots)
 
 
 # --- from the domain's objects ------------------------------------------------------------------------------------------------
 
 
-def working_columns(working: Sequence[Order]) -> list[list[int]]:
-    """Orders that may still fill, as the rows that `decide` reads."""
+def working_columns(working: Sequence[Order], queues: Mapping[str, tuple[int, int]] = NO_QUEUES) -> list[list[int]]:
+    """Orders that may still fill, as the rows that `decide` reads; `queues` by client id is what is known of their queues."""
+    known = [queues.get(order.client_order_id, UNSEEN) for order in working] if queues else [UNSEEN] * len(working)
     return [
         [int(order.side) for order in working],
         [order.price_ticks or 0 for order in working],
@@ -475,4 +552,6 @@ def working_columns(working: Sequence[Order]) -> list[list[int]]:
         [order.created_ns for order in working],
         [int(order.state is OrderState.CANCELLING) for order in working],
         [order.level for order in working],
+        [behind for behind, _ in known],
+        [ahead for _, ahead in known],
     ]

@@ -7,8 +7,8 @@ with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
@@ -25,11 +25,14 @@ from autohedge.market_maker.decision import (
     NEW_PRICE,
     NEW_SIDE,
     NEW_SIZE,
+    NO_PORTFOLIO_CAP,
     PAUSE_AFTER_REBALANCE_NS,
+    UNSEEN,
     MakerNumbers,
     Situation,
     decide,
     ratio_at,
+    seen_in_queue,
     working_columns,
 )
 from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, new_table, quote_terms
@@ -65,7 +68,9 @@ class Reconsider(NamedTuple):
     """Time to look at the quotes again, with everything the decision may depend on.
 
     `blocked` holds the side on which risk forbids opening orders, with its reason, or nothing; `requests_left` is what the
-    venue's request budget still allows (cancels are never held back).
+    venue's request budget of `requests_per_min` still allows (cancels are never held back; 0 a minute: nobody knows of a
+    budget). `shown_lots` are displayed at the prices of the working orders; none when places in queues are worth nothing.
+    `portfolio_cap_atoms` is the most that this maker may hold and bid for while others on the same capital do what they do.
     """
 
     now_ns: int
@@ -76,6 +81,9 @@ class Reconsider(NamedTuple):
     mandate: MandateValues
     blocked: dict[Side, str]
     requests_left: int
+    requests_per_min: int = 0
+    shown_lots: Sequence[int] = ()
+    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
 
 
 class SideFilled(NamedTuple):
@@ -121,7 +129,7 @@ class OrderIntent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MakerState:
-    """What the maker remembers between events."""
+    """What the maker remembers between events; `queues` by client id is what it saw of the queues of its orders."""
 
     buy_paused_until_ns: int = 0
     sell_paused_until_ns: int = 0
@@ -129,6 +137,7 @@ class MakerState:
     sell_denied_until_ns: int = 0
     rebalance_paused_until_ns: int = 0
     drained: bool = False
+    queues: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Decision(NamedTuple):
@@ -166,8 +175,12 @@ class QuoteEngine:
             level_spacing_frac=config.level_spacing_bps / 10_000,
             level_size_factor=config.level_size_factor,
             sizes_by_confidence=int(config.size_by_confidence),
+            request_reserve_frac=config.request_reserve_frac,
+            queue_value_frac=config.queue_value_bps / 10_000,
+            hanging_frac=config.hanging_cancel_bps / 10_000 if config.hanging_orders else 0.0,
+            fill_pause_ns=int(config.filled_order_delay_s * NS_PER_S),
         )
-        self.fill_pause_ns = int(config.filled_order_delay_s * NS_PER_S)
+        self.fill_pause_ns = self.numbers.fill_pause_ns
         self._table = new_table(self.numbers.quote)
 
     def step(self, state: MakerState, event: MakerEvent) -> tuple[MakerState, Decision]:
@@ -197,9 +210,12 @@ class QuoteEngine:
         if state.drained or market.problem:
             reason = "drained" if state.drained else market.problem
             return state, Decision(cancels=_cancel_all(event.working, reason), withheld=((BUY, reason), (SELL, reason)))
+        if event.shown_lots:
+            state = replace(state, queues=_queues(state.queues, event.working, event.shown_lots))
         working = [order for order in event.working if order.is_working]
         out = _room_for(len(working), self.numbers.levels)
-        made = decide(self.numbers, _situation(state, event), self._table, working_columns(working), len(working), out)
+        columns = working_columns(working, state.queues)
+        made = decide(self.numbers, _situation(state, event), self._table, columns, len(working), out)
         blocked_reason = next(iter(event.blocked.values()), "")
 
         def word(code: int) -> str:
@@ -244,12 +260,25 @@ def _situation(state: MakerState, event: Reconsider) -> Situation:
         risk_score=RISK_SCORE[mandate.risk_level],
         blocked_side=int(next(iter(event.blocked), 0)),
         requests_left=event.requests_left,
+        requests_per_min=event.requests_per_min,
         buy_paused_until_ns=state.buy_paused_until_ns,
         sell_paused_until_ns=state.sell_paused_until_ns,
         buy_denied_until_ns=state.buy_denied_until_ns,
         sell_denied_until_ns=state.sell_denied_until_ns,
         rebalance_paused_until_ns=state.rebalance_paused_until_ns,
+        portfolio_cap_atoms=event.portfolio_cap_atoms,
     )
+
+
+def _queues(
+    known: Mapping[str, tuple[int, int]], working: Sequence[Order], shown_lots: Sequence[int]
+) -> dict[str, tuple[int, int]]:
+    """What is known of the queues of the orders that rest, which is all that a market order or one on its way is not."""
+    return {
+        order.client_order_id: seen_in_queue(known.get(order.client_order_id, UNSEEN), lots)
+        for order, lots in zip(working, shown_lots, strict=True)
+        if order.is_working and order.price_ticks is not None and order.state is not OrderState.PENDING_SUBMIT
+    }
 
 
 def _room_for(orders: int, levels: int) -> list[list[int]]:

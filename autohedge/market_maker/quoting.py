@@ -101,17 +101,18 @@ class QuoteNumbers(NamedTuple):
 
 
 class ModelTerms(NamedTuple):
-    """What a model of the literature says: σ in ticks/√s, half spread and offset from the fair value in ticks, and why it does
-    not quote a side (0: it does)."""
+    """What a model of the literature is asked and says: σ in ticks/√s, q in orders of inventory, half spread and offset from
+    the fair value in ticks, and why it does not quote a side (0: it does)."""
 
     sigma: float
+    q: float
     half_ticks: float
     offset_ticks: float
     buy_reason: int
     sell_reason: int
 
 
-NO_MODEL: Final = ModelTerms(0.0, 0.0, 0.0, 0, 0)
+NO_MODEL: Final = ModelTerms(0.0, 0.0, 0.0, 0.0, 0, 0)
 """Of a pricing that is none of the literature's, or without a σ."""
 
 
@@ -257,7 +258,7 @@ def model_terms(numbers: QuoteNumbers, table: Table, mid_ticks: float, volatilit
         offset, half = avellaneda_stoikov(q, sigma, gamma, k, numbers.horizon_s)
     else:
         offset, half = glft_closed(q, sigma, gamma, k, numbers.arrival_rate_per_s, 0.0, 0.0)
-    return ModelTerms(sigma, half, offset, NONE, NONE)
+    return ModelTerms(sigma, q, half, offset, NONE, NONE)
 
 
 def exact_terms(numbers: QuoteNumbers, table: Table, sigma: float, q: float) -> ModelTerms:
@@ -274,7 +275,7 @@ def exact_terms(numbers: QuoteNumbers, table: Table, sigma: float, q: float) -> 
         bid, buy_reason = table[BIDS][2 * limit - 1], INVENTORY_LIMIT
     if ask == inf:
         ask, sell_reason = table[ASKS][1], INVENTORY_LIMIT
-    return ModelTerms(sigma, (bid + ask) / 2.0, (ask - bid) / 2.0, buy_reason, sell_reason)
+    return ModelTerms(sigma, q, (bid + ask) / 2.0, (ask - bid) / 2.0, buy_reason, sell_reason)
 
 
 def fill_table(numbers: QuoteNumbers, table: Table, sigma: float) -> None:

@@ -61,6 +61,9 @@ REASONS: Final[tuple[str, ...]] = (
     # the venue, further ones
     "request_failed",
     "halted",
+    # one capital for several makers
+    "portfolio_exposure",
+    "portfolio_daily_loss",
 )
 
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate(REASONS)}
@@ -111,3 +114,5 @@ TOXIC_DEPLETION: Final = 42
 TOXIC_IMBALANCE: Final = 43
 REQUEST_FAILED: Final = 44
 HALTED: Final = 45
+PORTFOLIO_EXPOSURE: Final = 46
+PORTFOLIO_DAILY_LOSS: Final = 47

@@ -12,7 +12,7 @@ MOST_QUOTE = Decimal("1e15")
 
 
 class RiskLimits(BaseModel):
-    """Limits per symbol and session. Unknown names are refused."""
+    """Limits of each symbol, and, where the name says portfolio, of all symbols together. Unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -39,3 +39,24 @@ class RiskLimits(BaseModel):
         le=86_400_000,
         description="Same side, price and size as a working order (not one being cancelled) within this time is a duplicate.",
     )
+    max_portfolio_exposure_frac: Exact | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Cap of base held and bid for over all symbols, fraction of total_capital; none: each symbol's own alone.",
+    )
+    max_portfolio_daily_loss_quote: Exact | None = Field(
+        default=None, gt=0, le=MOST_QUOTE, description="Loss of all symbols together since 00:00 UTC, in quote; none: no limit."
+    )
+    max_portfolio_daily_loss_frac: Real | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Loss of all symbols together since 00:00 UTC, fraction of their equity then; none: no limit.",
+    )
+
+    @property
+    def portfolio_limits(self) -> tuple[str, ...]:
+        """The names of the limits over all symbols together that are set."""
+        names = ("max_portfolio_exposure_frac", "max_portfolio_daily_loss_quote", "max_portfolio_daily_loss_frac")
+        return tuple(name for name in names if getattr(self, name) is not None)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, Side
 from autohedge.domain.orders import Order
-from autohedge.market_maker.decision import working_columns
-from autohedge.market_maker.reasons import REASONS
+from autohedge.market_maker.decision import NO_PORTFOLIO_CAP, working_columns
+from autohedge.market_maker.reasons import PORTFOLIO_DAILY_LOSS, REASONS
 from autohedge.market_maker.sizing import SizeRules, Totals, buy_cost, exposure, totals_of
 from autohedge.risk.checks import (
     Checked,
@@ -58,7 +58,11 @@ class OrderRequest(NamedTuple):
 
 
 class RiskContext(NamedTuple):
-    """What the checks may look at, as of `now_ns`. `market_problem` is "" when the market can be traded."""
+    """What the checks may look at, as of `now_ns`. `market_problem` is "" when the market can be traded.
+
+    `portfolio_cap_atoms` is the most that this maker may hold and bid for while others on the same capital do what they do, and
+    `portfolio_loss_hit` the limit of the daily loss of all that is hit (`autohedge.risk.portfolio`).
+    """
 
     now_ns: int
     best_bid_ticks: int
@@ -71,6 +75,8 @@ class RiskContext(NamedTuple):
     working: Sequence[Order] = ()
     requests_last_min: int = 0
     used_order_ids: Container[str] = ()
+    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
+    portfolio_loss_hit: str = ""
 
 
 class Verdict(NamedTuple):
@@ -102,7 +108,9 @@ class PreTradeRisk:
             self._instrument_rules,
             self._balance,
             self._exposure_cap,
+            self._portfolio_exposure,
             self._daily_loss,
+            self._portfolio_daily_loss,
             self._duplicate,
         )
         self._checks = (*critical, self._notional, self._inventory_imbalance, self._price_collar, self._order_rate)
@@ -119,7 +127,9 @@ class PreTradeRisk:
 
     def first_failure(self, order: OrderRequest, context: RiskContext) -> CheckResult | None:
         """The gravest failure, or None: `check` without the words of what passed."""
-        if order.client_order_id not in context.used_order_ids:
+        # the compiled loop knows no portfolio, so the numbers do not say whether an order keeps to its limits
+        alone = context.portfolio_cap_atoms == NO_PORTFOLIO_CAP and not context.portfolio_loss_hit
+        if alone and order.client_order_id not in context.used_order_ids:
             working = [each for each in context.working if each.is_working]
             code = first_failure(
                 self.numbers,
@@ -133,9 +143,13 @@ class PreTradeRisk:
                 return None
         return self.check(order, context).first_failure
 
-    def blocked_sides(self, base_atoms: int, ratio: float, daily_loss_hit: str) -> dict[Side, str]:
+    def blocked_sides(
+        self, base_atoms: int, ratio: float, daily_loss_hit: str, portfolio_loss_hit: str = ""
+    ) -> dict[Side, str]:
         """The side on which no order that raises exposure may work, with the reason: its quotes are pulled. Empty: none."""
         code = blocked_reason(ratio, bool(daily_loss_hit), self.limits.max_inventory_imbalance)
+        if portfolio_loss_hit and not daily_loss_hit:
+            code = PORTFOLIO_DAILY_LOSS
         return {self._raising_side(base_atoms): REASONS[code]} if code else {}
 
     def _raising_side(self, base_atoms: int) -> Side:
@@ -226,6 +240,26 @@ class PreTradeRisk:
             str(amount(self._rules.cap_atoms)),
         )
 
+    def _portfolio_exposure(self, order: OrderRequest, context: RiskContext) -> CheckResult:
+        cap_atoms = context.portfolio_cap_atoms
+        if order.side is not BUY or cap_atoms == NO_PORTFOLIO_CAP:
+            return CheckResult("portfolio_exposure", Priority.CRITICAL, True)
+        price = order.price_ticks or context.best_ask_ticks
+        worth = exposure(self._rules.numbers, context.base_atoms, self._totals(context), price, order.size_lots)
+        if worth <= cap_atoms:
+            return CheckResult("portfolio_exposure", Priority.CRITICAL, True)
+        amount = self._instrument.quote_amount
+        return CheckResult(
+            "portfolio_exposure",
+            Priority.CRITICAL,
+            False,
+            f"base, working buys and this order would be worth {amount(worth)} {self._instrument.quote}, and what the other "
+            f"symbols hold and bid for leaves {amount(cap_atoms)}",
+            "wait for a sale of any symbol or raise max_portfolio_exposure_frac",
+            str(amount(worth)),
+            str(amount(cap_atoms)),
+        )
+
     def _daily_loss(self, order: OrderRequest, context: RiskContext) -> CheckResult:
         if not context.daily_loss_hit or order.side is not self._raising_side(context.base_atoms):
             return CheckResult("daily_loss", Priority.CRITICAL, True)
@@ -237,6 +271,22 @@ class PreTradeRisk:
             "wait for 00:00 UTC or raise the limit",
             context.daily_loss_hit,
             f"{self.limits.max_daily_loss_quote} or {self.limits.max_daily_loss_frac:.2%}",
+        )
+
+    def _portfolio_daily_loss(self, order: OrderRequest, context: RiskContext) -> CheckResult:
+        hit, limits = context.portfolio_loss_hit, self.limits
+        if not hit or order.side is not self._raising_side(context.base_atoms):
+            return CheckResult("portfolio_daily_loss", Priority.CRITICAL, True)
+        quote, frac = limits.max_portfolio_daily_loss_quote, limits.max_portfolio_daily_loss_frac
+        limit = " or ".join([*([f"{quote}"] if quote is not None else []), *([f"{frac:.2%}"] if frac is not None else [])])
+        return CheckResult(
+            "portfolio_daily_loss",
+            Priority.CRITICAL,
+            False,
+            f"the daily loss limit of all symbols together is reached ({hit}): only orders that reduce exposure",
+            "wait for 00:00 UTC or raise the limit",
+            hit,
+            limit,
         )
 
     def _duplicate(self, order: OrderRequest, context: RiskContext) -> CheckResult:

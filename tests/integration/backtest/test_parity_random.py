@@ -119,7 +119,12 @@ class Street:
 SIZES = (100, 300, 1_000, 3_000, 9_000, 20_000)
 MAKER: dict[str, tuple[Any, ...]] = {
     "touch": ("join", "join", "improve", "distance"),
-    "quoting_model": ("fixed_spread", "order_book", "glft", "avellaneda_stoikov"),
+    "quoting_model": ("fixed_spread", "order_book", "glft", "glft_exact", "avellaneda_stoikov"),
+    "fair_value": ("mid", "mid", "microprice"),
+    "toxic_imbalance": (0, 0, 0.3),
+    "toxic_depletion_frac": (0, 0, 0.5),
+    "toxicity_action": ("pull", "widen"),
+    "toxic_hold_s": (0, 0.3),
     "base_spread_bps": (1, 3, 10),
     "max_spread_bps": (200,),
     "latency_ms": (0.5, 5, 60, 400),

@@ -71,6 +71,21 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "limits": FREE,
         "desk": {"every_s": 7, "latency_ms": 1_500},
     },
+    "a queue by power, a way by chance and lost requests": {
+        "maker": TOUCH,
+        "limits": FREE,
+        "paper": {"queue_model": "power", "queue_power": 1.5, "latency_model": "log_normal", "api_failure_frac": 0.02},
+    },
+    "a queue by logarithms, a way as the feed's, and a halt over midnight": {
+        "maker": TOUCH,
+        "limits": FREE,
+        "paper": {
+            "queue_model": "log",
+            "latency_model": "feed",
+            "feed_latency_ms": 2,
+            "halts": [["2024-08-08T23:59:00Z", "2024-08-09T00:01:00Z"], ["2024-08-09T00:03:00Z", "2024-08-09T00:03:10Z"]],
+        },
+    },
 }
 
 
@@ -124,6 +139,13 @@ def test_both_drivers_write_the_same_records(events: list[MarketEvent], market: 
         case "a desk that changes its mind":
             assert {each.outcome for each in live.lane.mandates} == {"proposal", "hold", "failed"}
             assert len({order.mandate_id for order in live.ledger.orders}) > 10
+        case "a queue by power, a way by chance and lost requests":
+            assert counts.rejected_by["request_failed"] > 10
+        case "a queue by logarithms, a way as the feed's, and a halt over midnight":
+            assert counts.rejected_by["halted"] > 100
+            halt_ns = 1_723_161_540 * 10**9, 1_723_161_660 * 10**9
+            assert not any(halt_ns[0] <= fill.ts_ns < halt_ns[1] for fill in live.ledger.fills)
+            assert any(fill.ts_ns >= halt_ns[1] for fill in live.ledger.fills)
         case "as it comes" | "avellaneda and stoikov, long to begin with" | "glft with a rebate":
             assert counts.placed > 50
         case _:

@@ -18,6 +18,7 @@ from autohedge.settings import DeskSettings, ModelSettings, Settings, validated
 
 CHOICES = {
     "trading_pair", "quoting_model", "touch", "rebalance", "fee_asset", "size_by_confidence", "fair_value", "toxicity_action",
+    "hanging_orders",
 }  # fmt: skip
 NUMBERS = {name for name, field in MarketMakingConfig.model_fields.items() if name not in CHOICES}
 MAY_BE_ZERO = {
@@ -35,6 +36,8 @@ MAY_BE_ZERO = {
     "toxic_depletion_frac",
     "toxic_imbalance",
     "toxic_hold_s",
+    "request_reserve_frac",
+    "queue_value_bps",
 }
 
 

@@ -70,6 +70,7 @@ INSTRUMENT = Instrument(
 
 STANDING = {
     "no_base",
+    "inventory_limit",
     "no_quote",
     "exposure_cap",
     "below_min_notional",
