@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 from autohedge import AutoHedge
 from autohedge.bootstrap import prepare
 from autohedge.domain.mandate import Envelope
+from autohedge.domain.paper import PaperSettings
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.risk.limits import RiskLimits
 from autohedge.settings import DeskSettings, ModelSettings, Settings, build_settings
@@ -217,6 +218,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 SECTIONS: dict[str, type[BaseModel]] = {
     "[maker]": MarketMakingConfig,
     "[limits]": RiskLimits,
+    "[paper]": PaperSettings,
     "[envelope]": Envelope,
     "[desk]": DeskSettings,
     "[model]": ModelSettings,
@@ -238,7 +240,7 @@ def rows_of(section: str) -> dict[str, str]:
 
 def same(written: str, default: Any) -> bool:
     """Whether a cell says what the code has."""
-    if default is None:
+    if default is None or default in ("", ()):
         return written == "none"
     if isinstance(default, bool):
         return written.lower() == str(default).lower()

@@ -106,7 +106,7 @@ def test_the_command_prints_what_a_run_would_quote_and_writes_nothing(autohedge:
     ("options", "side", "reason"),
     [
         (("--set", "min_profit_threshold=0.004"), "buy_order", "min_profit_unreachable"),
-        ((), "sell_order", "no_base"),
+        (("--set", "spread_percentage=0.09", "--set", "max_spread_bps=1000"), "sell_order", "no_base"),
         (("--set", "initial_base=25"), "buy_order", "inventory_imbalance"),
     ],
 )
@@ -120,6 +120,56 @@ def test_why_a_side_is_not_quoted_is_said(
         assert quote["blocked"] == {"buy": "inventory_imbalance"}
     if reason == "min_profit_unreachable":
         assert quote["quote_reason"] == reason and quote["bid"] is None
+
+
+MODEL = (
+    "--set", "quoting_model=glft_exact", "--set", "min_profit_threshold=none", "--set", "max_spread_bps=500",
+    "--set", "initial_base=2", "--set", "neutral_base=1", "--set", "inventory_limit_orders=2", "--set", "levels=2",
+    "--set", "fair_value=microprice",
+)  # fmt: skip
+
+
+def test_every_term_of_a_model_is_told_and_leads_to_the_quotes(autohedge: Callable[..., Ended]) -> None:
+    """100 USDT beyond neutral is an order of inventory; fair value + offset ± half spread, rounded away from the touch."""
+    (quote,) = autohedge("explain-quote", "--json", "--after", "30s", *MODEL).json["quotes"]
+    mid, fair = float(quote["mid"]), float(quote["fair_value"])
+    assert mid == (float(quote["best_bid"]) + float(quote["best_ask"])) / 2
+    assert quote["fair_value_is"] == "microprice" and fair != mid
+    assert quote["model_sigma_ticks_per_sqrt_s"] == pytest.approx(quote["volatility_per_hour"] * mid / 0.01 / 60)
+    half, offset = quote["model_half_spread_ticks"] * quote["spread_multiplier"], quote["model_offset_ticks"]
+    assert quote["model_half_spread_bps"] == pytest.approx(quote["model_half_spread_ticks"] * 0.01 / mid * 10_000)
+    assert (offset < 0) == (quote["model_inventory_orders"] > 0)
+    bias = quote["inventory_bias"] * half
+    for side, away in (("bid", -1), ("ask", 1)):
+        if quote[side] is not None:
+            assert float(quote[side]) == pytest.approx(fair + (offset + bias + away * half) * 0.01, abs=0.011)
+        assert {f"{name}_order_level_1" for name in ("buy", "sell")} <= set(quote)
+
+
+def test_the_limit_of_a_model_is_a_reason(autohedge: Callable[..., Ended]) -> None:
+    """Five orders of inventory, a limit of two: no bid."""
+    options = [word.replace("initial_base=2", "initial_base=6") for word in MODEL]
+    (quote,) = autohedge("explain-quote", "--json", "--after", "30s", *options).json["quotes"]
+    assert quote["model_inventory_orders"] > 2
+    assert (quote["buy_order"], quote["bid"], quote["quote_reason"]) == ("withheld: inventory_limit", None, "ok")
+
+
+def test_fees_requests_and_guards_are_told(autohedge: Callable[..., Ended]) -> None:
+    """What a round trip must earn, what the request budget leaves, and what the guard sees."""
+    fees = ("--set", "maker_fee_bps=-1", "--set", "taker_fee_bps=4", "--set", "min_profit_threshold=0.002")
+    guard = ("--set", "toxic_trades_ratio=5", "--set", "toxic_depletion_frac=0.999", "--set", "toxic_imbalance=0.01")
+    (quote,) = autohedge("explain-quote", "--json", "--after", "30s", *fees, *guard).json["quotes"]
+    assert (quote["break_even_spread_bps"], quote["break_even_when_one_side_crosses_bps"]) == ("-2", "3")
+    assert quote["spread_after_fees_bps"] == pytest.approx(quote["spread_bps"] + 2)
+    left, of = quote["requests_left"].removesuffix(" per minute").split(" of ")
+    assert 0 <= int(left) < int(of) == 100
+    assert (quote["tolerance_for_want_of_requests_bps"] > 0) == (int(left) < 50)
+    against = "toxic_bids" if quote["imbalance_of_five_levels"] < 0 else "toxic_asks"
+    assert quote["toxicity_guard"] == "pull" and quote[against].startswith("toxic_")
+    assert quote["buy_order" if against == "toxic_bids" else "sell_order"] == f"withheld: {quote[against]}"
+    assert float(quote["usual_bid_size_base"]) > 0 and float(quote["best_bid_size_base"]) > 0
+    (quote,) = autohedge("explain-quote", "--json", "--after", "1s").json["quotes"]
+    assert quote["toxicity_guard"] == "off" and "toxic_bids" not in quote
 
 
 def test_the_clamps_shown_are_those_of_the_mandate_in_force(autohedge: Callable[..., Ended], tmp_path: Path) -> None:

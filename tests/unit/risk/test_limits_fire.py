@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.market_maker.sizing import SizeRules
 from autohedge.risk.daily_loss import DailyLoss
 from autohedge.risk.limits import RiskLimits
+from autohedge.risk.portfolio import Held, Portfolio
 from autohedge.risk.pretrade import OrderRequest, PreTradeRisk, RiskContext
 from autohedge.settings import build_settings, validated
 from autohedge.storage.stream import StreamLedger
@@ -120,6 +122,38 @@ def data_age(beyond: bool) -> bool:
     return lane.explanation.market.problem == "stale" and withheld[BUY] == "stale"
 
 
+OTHER = replace(INSTRUMENT, symbol="ETH/USDT", base="ETH")
+
+
+def of_two(limits: dict[str, Any], **other: int) -> Portfolio:
+    """10,000 USDT on two symbols: nothing happened on the first, and the other holds and bids for what is given."""
+    made = Portfolio(RiskLimits(**limits), [INSTRUMENT, OTHER], Decimal(10_000))
+    held = {"base_value_atoms": 0, "bids_atoms": 0, "equity_atoms": 5_000 * USDT}
+    for instrument, changed in ((INSTRUMENT, {}), (OTHER, other)):
+        made.join(instrument.symbol, lambda changed=changed: Held(**{**held, **changed}))  # type: ignore[misc]
+        made.opened(instrument.symbol, 5_000 * USDT)
+    return made
+
+
+def portfolio_exposure(beyond: bool) -> bool:
+    """A buy of 50 USDT, and the other symbol has 450 of the 500 that all may hold."""
+    limits: dict[str, Any] = {"max_portfolio_exposure_frac": "0.05"}
+    portfolio = of_two(limits, base_value_atoms=300 * USDT, bids_atoms=150 * USDT + beyond)
+    return "portfolio_exposure" in stopped_by(limits, portfolio_cap_atoms=portfolio.cap_atoms(INSTRUMENT.symbol))
+
+
+def portfolio_daily_loss_in_quote(beyond: bool) -> bool:
+    limits: dict[str, Any] = {"max_portfolio_daily_loss_quote": 200}
+    portfolio = of_two(limits, equity_atoms=4_800 * USDT + (0 if beyond else 1))
+    return "portfolio_daily_loss" in stopped_by(limits, portfolio_loss_hit=portfolio.daily_loss(NOW))
+
+
+def portfolio_daily_loss_as_a_fraction(beyond: bool) -> bool:
+    limits: dict[str, Any] = {"max_portfolio_daily_loss_frac": 0.03}
+    portfolio = of_two(limits, equity_atoms=4_700 * USDT + (0 if beyond else 1))
+    return "portfolio_daily_loss" in stopped_by(limits, portfolio_loss_hit=portfolio.daily_loss(NOW))
+
+
 LIMITS: dict[str, Callable[[bool], bool]] = {
     "max_order_notional_quote": order_value,
     "max_inventory_imbalance": imbalance,
@@ -129,6 +163,9 @@ LIMITS: dict[str, Callable[[bool], bool]] = {
     "price_collar_frac": collar,
     "max_data_age_ms": data_age,
     "duplicate_window_ms": duplicate_window,
+    "max_portfolio_exposure_frac": portfolio_exposure,
+    "max_portfolio_daily_loss_quote": portfolio_daily_loss_in_quote,
+    "max_portfolio_daily_loss_frac": portfolio_daily_loss_as_a_fraction,
 }
 
 
