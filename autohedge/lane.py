@@ -292,9 +292,7 @@ class Lane:
         if self.opening is None:
             return None
         inventory, working = self.inventory, self.order_desk.working.values()
-        return held_by(
-            self.instrument, inventory.base_atoms, inventory.quote_atoms, self.mid_half_ticks, self.book.best_ask_ticks, working
-        )
+        return held_by(self.instrument, inventory.base_atoms, inventory.quote_atoms, self.mid_half_ticks, working)
 
     # --- quotes ---------------------------------------------------------------------------------------------------
 
@@ -350,7 +348,7 @@ class Lane:
         self.drawdown.update(equity_atoms)
         self.combined.update(self.instrument, equity_atoms)
         daily_loss = self._daily_loss.update(ts_ns, equity_atoms)
-        portfolio_loss, cap_atoms = self._within_portfolio(ts_ns)
+        portfolio_loss, bid_lots = self._within_portfolio(ts_ns)
         ratio = 0.5
         blocked: dict[Side, str] = {}
         if not market.problem:
@@ -374,7 +372,7 @@ class Lane:
                 shown_lots=tuple(self.book.size_at(each.side, each.price_ticks or 0) for each in working)
                 if self.config.queue_value_bps
                 else (),
-                portfolio_cap_atoms=cap_atoms,
+                portfolio_bid_lots=bid_lots,
             ),
         )
         self.explanation = Explanation(ts_ns, market, values, ratio, blocked, decision, signs, requests_left)
@@ -393,7 +391,7 @@ class Lane:
                 quote_atoms=self.inventory.quote_atoms,
                 inventory_ratio=ratio,
                 daily_loss_hit=daily_loss,
-                portfolio_cap_atoms=cap_atoms,
+                portfolio_bid_lots=bid_lots,
                 portfolio_loss_hit=portfolio_loss,
             )
             denied = self.order_desk.carry_out(ts_ns, decision.cancels, decision.intents, context, values)
@@ -402,7 +400,7 @@ class Lane:
         self._note_quote_states(ts_ns, dict(decision.withheld) | denied)
 
     def _within_portfolio(self, ts_ns: int) -> tuple[str, int]:
-        """The daily loss limit of all symbols that is hit, or "", and the most that this one may hold and bid for."""
+        """The daily loss limit of all symbols that is hit, or "", and the most that buys of this one may have."""
         portfolio = self._portfolio
         if portfolio is None:
             return "", NO_PORTFOLIO_CAP
@@ -410,7 +408,7 @@ class Lane:
         hit = portfolio.daily_loss(ts_ns)
         if hit and not hit_before and self.on_portfolio_loss is not None:
             self.on_portfolio_loss(ts_ns)
-        return hit, portfolio.cap_atoms(self.symbol)
+        return hit, portfolio.bid_lots(self.symbol, self.inventory.base_atoms, self.mid_half_ticks)
 
     def _note_quote_states(self, ts_ns: int, withheld: Mapping[Side, str]) -> None:
         """Record when a side begins or stops being quoted, and why."""

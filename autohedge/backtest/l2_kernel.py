@@ -535,7 +535,7 @@ def situation(
         buy_denied_until_ns=s.buy_denied_ns,
         sell_denied_until_ns=s.sell_denied_ns,
         rebalance_paused_until_ns=s.rebalance_paused_ns,
-        portfolio_cap_atoms=NO_PORTFOLIO_CAP,
+        portfolio_bid_lots=NO_PORTFOLIO_CAP,
     )
 
 

@@ -107,8 +107,8 @@ class Situation(NamedTuple):
     The market can be traded. The best sizes may be 0 where nothing depends on them. σ per hour is negative while unknown. A
     toxic side is one whose quotes are about to be run over, with the reason (0: it is not). `blocked_side` is the side that
     risk forbids (±1; 0 none); `requests_left` is what the venue's request budget still allows (cancels are never held back).
-    The pauses end at their times; a denied side is one that our own risk refused. `portfolio_cap_atoms` is the most that this
-    maker may hold and bid for while others on the same capital do what they do (`NO_PORTFOLIO_CAP`: whatever they do).
+    The pauses end at their times; a denied side is one that our own risk refused. `portfolio_bid_lots` is the most that all
+    buys of this maker together may have, given what others on the same capital hold (`NO_PORTFOLIO_CAP`: no such limit).
     """
 
     now_ns: int
@@ -134,7 +134,23 @@ class Situation(NamedTuple):
     buy_denied_until_ns: int
     sell_denied_until_ns: int
     rebalance_paused_until_ns: int
-    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
+    portfolio_bid_lots: int = NO_PORTFOLIO_CAP
+
+
+class WantedQuote(NamedTuple):
+    """One quote that is wanted: at `price_ticks`, worth `value_atoms` × `factor`.
+
+    An order that works is near enough to it within a fraction of the price, which may be another for one that is nearer to the
+    market than wanted.
+    """
+
+    side: int
+    level: int
+    price_ticks: int
+    value_atoms: int
+    factor: float
+    too_near_frac: float
+    too_far_frac: float
 
 
 class Outcome(NamedTuple):
@@ -228,9 +244,9 @@ def quote_both(
     if sell_reason:
         cancels = cancel_side(orders, n, SELL, sell_reason, out, cancels)
     budget = now.requests_left - cancels
-    tolerance_frac = 0.0 if at_touch(numbers.quote, now, prices) else numbers.tolerance_frac
-    scarce_frac = scarce_tolerance(numbers, now.requests_left, now.requests_per_min, now.volatility)
-    tolerance_frac = max(tolerance_frac, scarce_frac)
+    touches = at_touch(numbers.quote, now, prices)
+    tolerance_frac = 0.0 if touches else numbers.tolerance_frac
+    too_far_frac = max(tolerance_frac, scarce_tolerance(numbers, now.requests_left, now.requests_per_min, now.volatility))
     totals = working_totals(numbers.size, orders, n)
     placed = 0
     spacing_ticks = 0
@@ -246,10 +262,11 @@ def quote_both(
             if price <= 0:
                 cancels = cancel_level(orders, n, side, level, PRICE_BELOW_A_TICK, out, cancels)
                 continue
+            # an order left alone in front of the market is no saving
+            too_near_frac = tolerance_frac if touches and level == 0 else too_far_frac
+            quote = WantedQuote(side, level, price, value_atoms, factor, too_near_frac, too_far_frac)
             cancels_before = cancels
-            cancels, lots, reason = reconcile(
-                numbers, now, orders, n, out, cancels, totals, side, level, price, value_atoms, factor, tolerance_frac, budget
-            )
+            cancels, lots, reason = reconcile(numbers, now, orders, n, out, cancels, totals, quote, budget)
             budget -= cancels - cancels_before
             if lots:
                 placed = want(out, placed, side, price, lots, level)
@@ -318,21 +335,17 @@ def reconcile(
     out: Columns,
     cancels: int,
     totals: Totals,
-    side: int,
-    level: int,
-    price: int,
-    value_atoms: int,
-    factor: float,
-    tolerance_frac: float,
+    quote: WantedQuote,
     budget: int,
 ) -> tuple[int, int, int]:
     """Keep, replace or place one quote: (cancels so far, lots to place, why it is not quoted; 0 if it is)."""
-    size = numbers.size
+    size, side, level, price = numbers.size, quote.side, quote.level, quote.price_ticks
+    value_atoms, factor = quote.value_atoms, quote.factor
     live, only, market_order = live_orders(orders, n, side, level)
     if market_order:
         return cancels, 0, REBALANCE
     without = totals_without(size, orders, n, totals, side, level) if live else totals
-    if live == 1 and good_enough(numbers, now, orders, only, price, without, value_atoms, factor, tolerance_frac):
+    if live == 1 and good_enough(numbers, now, orders, only, quote, without):
         return cancels, 0, NONE
     if live and budget < live + 1:
         stale = 0
@@ -362,22 +375,21 @@ def wanted_lots(
     """The size of a quote at `price`, confidence and mandate included; 0 when it would be too small for the venue."""
     lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
     if side > 0:
-        lots = within_portfolio(size, now, totals, price, lots)
+        lots = within_portfolio(now, totals, lots)
     return placeable(size, price, scaled(lots, factor))
 
 
-def within_portfolio(size: SizeNumbers, now: Situation, totals: Totals, price: int, lots: int) -> int:
+def within_portfolio(now: Situation, totals: Totals, lots: int) -> int:
     """As many of `lots` as the capital that is shared with other makers leaves room to buy; may be negative."""
-    if not 0 <= now.portfolio_cap_atoms < size.cap_atoms:
+    if now.portfolio_bid_lots == NO_PORTFOLIO_CAP:
         return lots
-    room_atoms = now.portfolio_cap_atoms - exposure(size, now.base_atoms, totals, price, 0)
-    return min(lots, room_atoms // (price * size.quote_atoms_per_tick_lot))
+    return min(lots, now.portfolio_bid_lots - totals.buy_lots)
 
 
 def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now: Situation, totals: Totals) -> int:
     """The binding reason behind a size of zero."""
     own_lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
-    if side > 0 and own_lots > 0 and placeable(size, price, within_portfolio(size, now, totals, price, own_lots)) == 0:
+    if side > 0 and own_lots > 0 and placeable(size, price, within_portfolio(now, totals, own_lots)) == 0:
         return PORTFOLIO_EXPOSURE
     whole = value_atoms // (price * size.quote_atoms_per_tick_lot)
     if placeable(size, price, whole) == 0 or own_lots > 0:
@@ -388,17 +400,7 @@ def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now:
     return EXPOSURE_CAP if room_atoms < value_atoms else NO_QUOTE
 
 
-def good_enough(
-    numbers: MakerNumbers,
-    now: Situation,
-    orders: Columns,
-    row: int,
-    price: int,
-    without: Totals,
-    value_atoms: int,
-    factor: float,
-    tolerance_frac: float,
-) -> bool:
+def good_enough(numbers: MakerNumbers, now: Situation, orders: Columns, row: int, quote: WantedQuote, without: Totals) -> bool:
     """True when the order may keep its place: price within tolerance, not too old, not half as large again as wanted.
 
     Nor smaller than half of what is wanted, unless it has begun to fill: then it is at the front of its queue. The place in the
@@ -408,10 +410,11 @@ def good_enough(
         return False
     own_price = orders[PRICE][row]
     hangs = is_hanging(numbers, now, orders, row)
+    tolerance_frac = quote.too_near_frac if (own_price - quote.price_ticks) * quote.side > 0 else quote.too_far_frac
     tolerance_frac = max(tolerance_frac, place_frac(numbers, orders, row))
-    if not hangs and abs(own_price - price) > tolerance_frac * price:
+    if not hangs and abs(own_price - quote.price_ticks) > tolerance_frac * quote.price_ticks:
         return False
-    wanted = wanted_lots(numbers.size, value_atoms, orders[SIDE][row], own_price, now, without, factor)
+    wanted = wanted_lots(numbers.size, quote.value_atoms, quote.side, own_price, now, without, quote.factor)
     remaining = orders[REMAINING][row]
     if not hangs and orders[FILLED][row] == 0 and 2 * remaining < wanted:
         return False
@@ -534,7 +537,7 @@ def crossing_order(size: SizeNumbers, now: Situation, skew: int) -> tuple[int, i
     if side > 0:
         fee, per = size.taker_fee_numerator, size.taker_fee_denominator
         lots = affordable(size, lots, price, now.base_atoms, now.quote_atoms, NO_ORDERS, fee, per)
-        lots = within_portfolio(size, now, NO_ORDERS, price, lots)
+        lots = within_portfolio(now, NO_ORDERS, lots)
     return side, placeable(size, price, lots)
 
 

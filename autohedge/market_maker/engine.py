@@ -70,7 +70,7 @@ class Reconsider(NamedTuple):
     `blocked` holds the side on which risk forbids opening orders, with its reason, or nothing; `requests_left` is what the
     venue's request budget of `requests_per_min` still allows (cancels are never held back; 0 a minute: nobody knows of a
     budget). `shown_lots` are displayed at the prices of the working orders; none when places in queues are worth nothing.
-    `portfolio_cap_atoms` is the most that this maker may hold and bid for while others on the same capital do what they do.
+    `portfolio_bid_lots` is the most that all buys of this maker together may have, given what others on the same capital hold.
     """
 
     now_ns: int
@@ -83,7 +83,7 @@ class Reconsider(NamedTuple):
     requests_left: int
     requests_per_min: int = 0
     shown_lots: Sequence[int] = ()
-    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
+    portfolio_bid_lots: int = NO_PORTFOLIO_CAP
 
 
 class SideFilled(NamedTuple):
@@ -266,7 +266,7 @@ def _situation(state: MakerState, event: Reconsider) -> Situation:
         buy_denied_until_ns=state.buy_denied_until_ns,
         sell_denied_until_ns=state.sell_denied_until_ns,
         rebalance_paused_until_ns=state.rebalance_paused_until_ns,
-        portfolio_cap_atoms=event.portfolio_cap_atoms,
+        portfolio_bid_lots=event.portfolio_bid_lots,
     )
 
 

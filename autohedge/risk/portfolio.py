@@ -1,14 +1,15 @@
 """The risk of several makers on one capital: one cap on what they hold and bid for together, and one daily loss. Pure.
 
-Amounts of several instruments are added in the finest of their quote atoms, as whole numbers, so sums are exact.
+The exposure of a maker is its base and the base of its working buys, at its mid; so a fill does not change it. Amounts of
+several instruments are added in the finest of their quote atoms, as whole numbers, so sums are exact.
 
 What is netted across makers is money: the daily loss is that of the sum of their equities, so one symbol's gain makes up for
 another's loss. Exposure is not netted, because a spot maker is never short: every base held and every working buy adds to it,
 and a working sell makes no room before it is filled. A maker that is halted, stale or without a feed keeps its place in both
 with what it holds, at its last mid.
 
-The cap binds what is sent: an order that would take the whole beyond it is made smaller, withheld or denied. Prices can carry
-what is already held beyond it; then nothing more is bought, and working buys that no longer fit are pulled.
+The cap binds what is sent: a buy that would take the whole beyond it is made smaller, withheld or denied. A rising price can
+carry what is already there beyond it; then nothing more is bought, and working buys that no longer fit are pulled.
 """
 
 from __future__ import annotations
@@ -30,31 +31,18 @@ ALL_OF_IT: Final = 1.0
 
 
 class Held(NamedTuple):
-    """What one maker holds and bids for, in its own quote atoms: base at the mid, working buys at their prices, equity."""
+    """One maker's part, in its own quote atoms: its exposure and its equity."""
 
-    base_value_atoms: int
-    bids_atoms: int
+    exposure_atoms: int
     equity_atoms: int
 
 
-def held_by(
-    instrument: Instrument,
-    base_atoms: int,
-    quote_atoms: int,
-    mid_half_ticks: int,
-    best_ask_ticks: int,
-    working: Iterable[Order],
-) -> Held:
-    """What a maker holds and bids for at a mid in half ticks.
-
-    Base is rounded up for the exposure, down for the equity. A market buy counts at the best ask; without one, at the mid.
-    """
+def held_by(instrument: Instrument, base_atoms: int, quote_atoms: int, mid_half_ticks: int, working: Iterable[Order]) -> Held:
+    """A maker's part at a mid in half ticks. The exposure is rounded up, the equity down."""
     per_tick_lot, per_lot = instrument.quote_atoms_per_tick_lot, instrument.base_atoms_per_lot
-    at_market = max(best_ask_ticks, (mid_half_ticks + 1) // 2)
-    bids = sum((order.price_ticks or at_market) * order.remaining_lots for order in working if order.side is BUY)
+    bid_atoms = sum(order.remaining_lots for order in working if order.side is BUY) * per_lot
     return Held(
-        base_value_atoms=-base_value_atoms(-base_atoms, mid_half_ticks, per_tick_lot, per_lot),
-        bids_atoms=bids * per_tick_lot,
+        exposure_atoms=-base_value_atoms(-base_atoms - bid_atoms, mid_half_ticks, per_tick_lot, per_lot),
         equity_atoms=quote_atoms + base_value_atoms(base_atoms, mid_half_ticks, per_tick_lot, per_lot),
     )
 
@@ -69,9 +57,8 @@ class Portfolio:
         finest = max(instruments, key=lambda each: each.quote_atom_exponent)
         cap_frac = limits.max_portfolio_exposure_frac
         self.loss_hit = ""
-        self._scales: dict[str, int] = {
-            each.symbol: 10 ** (finest.quote_atom_exponent - each.quote_atom_exponent) for each in instruments
-        }
+        self._exponent = finest.quote_atom_exponent
+        self._instruments = {each.symbol: each for each in instruments}
         self._cap_atoms = None if cap_frac is None else finest.quote_atoms_floor(total_capital * cap_frac)
         self._loss = _daily_loss(limits, finest)
         self._held: dict[str, Callable[[], Held | None]] = {}
@@ -83,23 +70,26 @@ class Portfolio:
 
     def opened(self, symbol: str, equity_atoms: int) -> None:
         """The first price of a symbol is known, and with it what its maker began with, in its quote atoms."""
-        self._openings[symbol] = equity_atoms * self._scales[symbol]
+        self._openings[symbol] = equity_atoms * self._scale(self._instruments[symbol])
 
-    def cap_atoms(self, symbol: str) -> int:
-        """The most that this maker may hold and bid for while the others do what they do, in its quote atoms, rounded down.
+    def bid_lots(self, symbol: str, base_atoms: int, mid_half_ticks: int) -> int:
+        """The most lots that all buys of a maker together may have, given its base and mid, while the others hold what they do.
 
-        0 while there is no room, or the worth of another is not known yet; `NO_PORTFOLIO_CAP` without a limit.
+        0 while there is no room, or the exposure of another is not known yet; `NO_PORTFOLIO_CAP` without a limit.
         """
         if self._cap_atoms is None:
             return NO_PORTFOLIO_CAP
         others = 0
-        for each, scale in self._scales.items():
+        for each, instrument in self._instruments.items():
             if each != symbol:
                 held = self._held[each]()
                 if held is None:
                     return 0
-                others += (held.base_value_atoms + held.bids_atoms) * scale
-        return max(0, self._cap_atoms - others) // self._scales[symbol]
+                others += held.exposure_atoms * self._scale(instrument)
+        own = self._instruments[symbol]
+        room_atoms = (self._cap_atoms - others) // self._scale(own)
+        affordable_atoms = 2 * room_atoms * own.base_atoms_per_lot // (mid_half_ticks * own.quote_atoms_per_tick_lot)
+        return max(0, (affordable_atoms - base_atoms) // own.base_atoms_per_lot)
 
     def daily_loss(self, now_ns: int) -> str:
         """Look at the equity of all: the limit that is hit, or "". Without a limit, or before all have a price, nothing is.
@@ -110,15 +100,19 @@ class Portfolio:
         if loss is None:
             return ""
         equity = 0
-        for symbol, scale in self._scales.items():
+        for symbol, instrument in self._instruments.items():
             held = self._held[symbol]()
             if held is None:
                 return ""
-            equity += held.equity_atoms * scale
+            equity += held.equity_atoms * self._scale(instrument)
         if loss.day < 0:
             loss.day_open_atoms = sum(self._openings.values())
         self.loss_hit = loss.update(now_ns, equity)
         return self.loss_hit
+
+    def _scale(self, instrument: Instrument) -> int:
+        """How many of the finest atoms an instrument's quote atom has."""
+        return int(10 ** (self._exponent - instrument.quote_atom_exponent))
 
 
 def _daily_loss(limits: RiskLimits, finest: Instrument) -> DailyLoss | None:

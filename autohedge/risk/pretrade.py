@@ -60,8 +60,8 @@ class OrderRequest(NamedTuple):
 class RiskContext(NamedTuple):
     """What the checks may look at, as of `now_ns`. `market_problem` is "" when the market can be traded.
 
-    `portfolio_cap_atoms` is the most that this maker may hold and bid for while others on the same capital do what they do, and
-    `portfolio_loss_hit` the limit of the daily loss of all that is hit (`autohedge.risk.portfolio`).
+    `portfolio_bid_lots` is the most that all buys of this maker together may have, given what others on the same capital hold,
+    and `portfolio_loss_hit` the limit of the daily loss of all that is hit (`autohedge.risk.portfolio`).
     """
 
     now_ns: int
@@ -75,7 +75,7 @@ class RiskContext(NamedTuple):
     working: Sequence[Order] = ()
     requests_last_min: int = 0
     used_order_ids: Container[str] = ()
-    portfolio_cap_atoms: int = NO_PORTFOLIO_CAP
+    portfolio_bid_lots: int = NO_PORTFOLIO_CAP
     portfolio_loss_hit: str = ""
 
 
@@ -128,7 +128,7 @@ class PreTradeRisk:
     def first_failure(self, order: OrderRequest, context: RiskContext) -> CheckResult | None:
         """The gravest failure, or None: `check` without the words of what passed."""
         # the compiled loop knows no portfolio, so the numbers do not say whether an order keeps to its limits
-        alone = context.portfolio_cap_atoms == NO_PORTFOLIO_CAP and not context.portfolio_loss_hit
+        alone = context.portfolio_bid_lots == NO_PORTFOLIO_CAP and not context.portfolio_loss_hit
         if alone and order.client_order_id not in context.used_order_ids:
             working = [each for each in context.working if each.is_working]
             code = first_failure(
@@ -241,23 +241,19 @@ class PreTradeRisk:
         )
 
     def _portfolio_exposure(self, order: OrderRequest, context: RiskContext) -> CheckResult:
-        cap_atoms = context.portfolio_cap_atoms
-        if order.side is not BUY or cap_atoms == NO_PORTFOLIO_CAP:
+        most = context.portfolio_bid_lots
+        lots = self._totals(context).buy_lots + order.size_lots
+        if order.side is not BUY or most == NO_PORTFOLIO_CAP or lots <= most:
             return CheckResult("portfolio_exposure", Priority.CRITICAL, True)
-        price = order.price_ticks or context.best_ask_ticks
-        worth = exposure(self._rules.numbers, context.base_atoms, self._totals(context), price, order.size_lots)
-        if worth <= cap_atoms:
-            return CheckResult("portfolio_exposure", Priority.CRITICAL, True)
-        amount = self._instrument.quote_amount
+        size, base = self._instrument.size, self._instrument.base
         return CheckResult(
             "portfolio_exposure",
             Priority.CRITICAL,
             False,
-            f"base, working buys and this order would be worth {amount(worth)} {self._instrument.quote}, and what the other "
-            f"symbols hold and bid for leaves {amount(cap_atoms)}",
+            f"this and the working buys are {size(lots)} {base}, and what all symbols hold and bid for leaves {size(most)}",
             "wait for a sale of any symbol or raise max_portfolio_exposure_frac",
-            str(amount(worth)),
-            str(amount(cap_atoms)),
+            str(size(lots)),
+            str(size(most)),
         )
 
     def _daily_loss(self, order: OrderRequest, context: RiskContext) -> CheckResult:

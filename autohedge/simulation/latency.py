@@ -136,7 +136,7 @@ class Latency:
     def drawn(cls, model: LatencyModel, least_ns: int, mean_ns: float, sigma: float, key: int) -> Latency:
         """By chance, with this mean on top of the least time; `sigma` is of no meaning to an exponential draw."""
         if model is LatencyModel.EXPONENTIAL:
-            return cls(LatencyNumbers(EXPONENTIAL, least_ns, mean_ns, 0.0, key))
+            return cls(LatencyNumbers(EXPONENTIAL, least_ns, float(mean_ns), 0.0, key))
         # the mean of a log-normal is its median times exp(σ² ÷ 2)
         return cls(LatencyNumbers(LOG_NORMAL, least_ns, exp(log(mean_ns) - sigma * sigma / 2.0), sigma, key))
 
@@ -154,7 +154,17 @@ class Latency:
 class Way:
     """The way of commands to a venue, one after the other. `watches_feed` says whether it must `see` the market events."""
 
-    __slots__ = ("_at", "_command", "_event_ns", "_known_ns", "_last_ns", "_latency", "_newest_ns", "_quickest_ns", "watches_feed")
+    __slots__ = (
+        "_at",
+        "_command",
+        "_event_ns",
+        "_known_ns",
+        "_last_ns",
+        "_latency",
+        "_newest_ns",
+        "_quickest_ns",
+        "watches_feed",
+    )
 
     def __init__(self, latency: Latency) -> None:
         self._latency = latency

@@ -172,7 +172,8 @@ class PaperVenue:
         return OrderCancelled(self._now_ns, cancel.client_order_id, order.remaining_lots, cancel.reason)
 
     def _lost_order(self, order: PlaceOrder) -> VenueEvent:
-        return OrderRejected(self._now_ns, order.client_order_id, REQUEST_FAILED, "the venue did not answer; nothing was placed")
+        detail = "the venue did not answer; nothing was placed"
+        return OrderRejected(self._now_ns, order.client_order_id, REQUEST_FAILED, detail)
 
     def _lost_cancel(self, cancel: CancelOrder) -> VenueEvent:
         return CancelRejected(self._now_ns, cancel.client_order_id, REQUEST_FAILED)

@@ -186,6 +186,16 @@ def test_the_queue_leaves_at_most_a_third_of_the_volume_of_a_venue_without_one(
     assert 0 < 3 * honest.volume_atoms <= naive.volume_atoms
 
 
+def test_a_queue_by_chance_trades_more_than_behind_all_far_less_than_none_and_still_loses(
+    outcome: Callable[..., Outcome],
+) -> None:
+    models = QueueModel.BEHIND_ALL, QueueModel.POWER, QueueModel.LOG, QueueModel.NONE
+    surely, by_size, by_log, naive = (outcome(5, 0, model) for model in models)
+    assert surely.volume_atoms < by_size.volume_atoms < by_log.volume_atoms < naive.volume_atoms // 2
+    assert max(by_size.pnl_atoms, by_log.pnl_atoms) < 0
+    assert max(by_size.mark_out_bps, by_log.mark_out_bps) < -0.5
+
+
 @pytest.mark.parametrize("latency_ms", [5, 50])
 def test_with_a_fee_of_ten_bps_the_pnl_is_the_gross_minus_the_fees_exactly(
     outcome: Callable[..., Outcome], latency_ms: int

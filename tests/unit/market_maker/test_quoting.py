@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
+from math import ceil, floor
 from typing import Any
 
 import pytest
@@ -11,15 +12,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autohedge.domain.mandate import MandateState, MandateValues, RiskLevel
-from autohedge.market_maker.config import MarketMakingConfig, QuotingModel, Touch
+from autohedge.market_maker.config import FairValue, MarketMakingConfig, QuotingModel, Touch
+from autohedge.market_maker.models import ModelParameters, glft_asymptotic
 from autohedge.market_maker.quoting import (
     QuoteRules,
     QuoteTerms,
+    fair_value,
     inventory_ratio,
+    model_terms,
+    new_table,
     price_quotes,
     quote_confidence,
     spread_frac,
 )
+from autohedge.market_maker.reasons import INVENTORY_LIMIT
 
 MID = 1_000_000
 EXAMPLES = settings(max_examples=200, deadline=None)
@@ -188,6 +194,145 @@ def test_there_is_no_bid_below_a_tick() -> None:
     assert (terms.bid_ticks, terms.reason) == (None, "ok")
 
 
+# --- the fair value -----------------------------------------------------------------------------------------------------------
+
+
+def centred(best_lots: tuple[int, int], **changed: Any) -> QuoteTerms:
+    made = rules(maker_fee_bps=0, fair_value="microprice", **changed)
+    return price_quotes(made, MID - 100, MID + 100, 0.0, 0.5, obeys(), best_lots=best_lots)
+
+
+@pytest.mark.parametrize(
+    ("bid_lots", "ask_lots", "fair"), [(5, 5, MID), (3, 1, MID + 50), (1, 3, MID - 50), (1, 0, MID + 100), (0, 1, MID - 100)]
+)
+def test_the_microprice_leans_to_the_side_where_less_rests(bid_lots: int, ask_lots: int, fair: int) -> None:
+    """(bid × ask lots + ask × bid lots) ÷ both; the quotes stay ±10 bps of the mid around it."""
+    terms = centred((bid_lots, ask_lots))
+    assert (terms.mid_ticks, terms.fair_ticks) == (MID, fair)
+    assert at(terms) == (fair - 1_000, fair + 1_000)
+
+
+def test_without_sizes_or_by_default_the_mid_is_the_fair_value() -> None:
+    assert centred((0, 0)).fair_ticks == MID
+    assert price_quotes(rules(), MID - 100, MID + 100, 0.0, 0.5, obeys(), best_lots=(3, 1)).fair_ticks == MID
+
+
+def test_quotes_around_a_microprice_stay_post_only() -> None:
+    """Almost all rests on the bid: the fair value is all but the ask, and the bid may not reach it."""
+    terms = centred((10**12, 1), min_profit_threshold=None, spread_percentage="0.0000001")
+    assert at(terms) == (MID + 99, MID + 101)
+
+
+def test_the_profit_floor_of_a_touch_style_is_measured_from_the_fair_value() -> None:
+    """20 bps around a fair value 50 ticks above the mid: both quotes are held off, the ask further."""
+    assert at(centred((3, 1), touch="join")) == (MID + 50 - 1_000, MID + 50 + 1_000)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**6), st.integers(1, 10**12), st.integers(1, 10**12))
+def test_the_fair_value_lies_between_the_best_prices(bid: int, width: int, bid_lots: int, ask_lots: int) -> None:
+    numbers = rules(fair_value="microprice").numbers
+    assert bid <= fair_value(numbers, bid, bid + width, bid_lots, ask_lots) <= bid + width
+
+
+# --- a toxic side moves away --------------------------------------------------------------------------------------------------
+
+
+def test_a_widened_side_is_further_from_the_fair_value_and_the_other_stays() -> None:
+    made = rules(maker_fee_bps=0)
+    for factors, expected in (
+        ((2.0, 1.0), (998_000, 1_001_000)),
+        ((1.0, 1.5), (999_000, 1_001_500)),
+        ((1.0, 1.0), (999_000, 1_001_000)),
+    ):
+        assert at(price_quotes(made, MID - 1, MID + 1, 0.0, 0.5, obeys(), widening=factors)) == expected
+
+
+def test_widening_ends_at_the_widest_spread_and_never_narrows() -> None:
+    """50 bps of the mid at most; a quote that leans further than that already stays where it is."""
+    made = rules(maker_fee_bps=0)
+    assert at(price_quotes(made, MID - 1, MID + 1, 0.0, 0.5, obeys(), widening=(1_000.0, 1_000.0))) == (995_000, 1_005_000)
+    wide = rules(maker_fee_bps=0, min_profit_threshold=None, spread_percentage="0.005")
+    far = price_quotes(wide, MID - 1, MID + 1, 0.0, 0.5, obeys(), full_skew=-1)
+    assert at(price_quotes(wide, MID - 1, MID + 1, 0.0, 0.5, obeys(), full_skew=-1, widening=(9.0, 1.0))) == at(far)
+
+
+def test_a_widened_touch_quote_leaves_the_touch() -> None:
+    made = rules(touch="join", min_profit_threshold=None)
+    assert at(price_quotes(made, 100_000, 100_001, 0.0, 0.5, obeys(), widening=(20.0, 1.0))) == (99_990, 100_001)
+
+
+# --- the exact model ----------------------------------------------------------------------------------------------------------
+
+EXACT = {
+    "quoting_model": "glft_exact", "min_profit_threshold": None, "max_spread_bps": 5_000, "risk_aversion": 0.01,
+    "intensity_decay_per_tick": 0.3, "arrival_rate_per_s": 0.9,
+}  # fmt: skip
+SIGMA = 0.3125
+"""In ticks/√s; it has few bits, so that the table is for this very σ."""
+
+
+def exact(q: float, limit: int = 30, best: tuple[int, int] = (99_990, 100_010), **given_: Any) -> QuoteTerms:
+    volatility = SIGMA * 60 / ((best[0] + best[1]) / 2)
+    made = rules(inventory_limit_orders=limit, **EXACT)
+    return price_quotes(made, *best, volatility, 0.5, obeys(**given_), q=q)
+
+
+@pytest.mark.parametrize("q", [-30, -29, -4, -1, 0, 1, 2, 17, 29, 30])
+def test_the_exact_model_quotes_the_distances_of_its_table(q: int) -> None:
+    """Theorem 2's distances for whole orders of inventory; bids are rounded down and asks up."""
+    table = glft_asymptotic(
+        SIGMA,
+        ModelParameters(risk_aversion=0.01, intensity_decay_per_tick=0.3, arrival_rate_per_s=0.9, max_inventory_orders=30),
+    )
+    bid, ask = table.distances(q)
+    terms = exact(q)
+    assert terms.bid_ticks == (None if q == 30 else floor(100_000 - bid + 1e-9))
+    assert terms.ask_ticks == (None if q == -30 else ceil(100_000 + ask - 1e-9))
+    assert terms.reason == "ok" and terms.model is not None
+    assert (terms.model.sigma, terms.model.q) == (pytest.approx(SIGMA), q)
+    if abs(q) < 30:
+        assert terms.model.half_ticks - terms.model.offset_ticks == pytest.approx(bid)
+        assert terms.model.half_ticks + terms.model.offset_ticks == pytest.approx(ask)
+
+
+@pytest.mark.parametrize(
+    ("q", "sides"), [(2.0, "sell"), (5.0, "sell"), (1.01, "sell"), (1.0, "both"), (-1.01, "buy"), (-2.0, "buy")]
+)
+def test_a_side_without_room_for_a_whole_order_is_not_quoted(q: float, sides: str) -> None:
+    terms = exact(q, limit=2)
+    assert (terms.bid_ticks is not None, terms.ask_ticks is not None) == (sides != "sell", sides != "buy")
+    assert terms.model is not None
+    assert (terms.model.buy_reason == INVENTORY_LIMIT, terms.model.sell_reason == INVENTORY_LIMIT) == (
+        sides == "sell",
+        sides == "buy",
+    )
+
+
+def test_the_closed_form_is_close_to_the_exact_quotes() -> None:
+    closed = {**EXACT, "quoting_model": "glft"}
+    for q in (-10.0, -0.5, 0.0, 3.0, 20.0):
+        ours = exact(q).model
+        theirs = price_quotes(rules(**closed), 99_990, 100_010, SIGMA * 60 / 100_000, 0.5, obeys(), q=q).model
+        assert ours is not None and theirs is not None
+        assert (ours.half_ticks, ours.offset_ticks) == pytest.approx((theirs.half_ticks, theirs.offset_ticks), abs=0.03)
+
+
+def test_the_table_is_filled_again_when_sigma_moves_and_only_then() -> None:
+    numbers, table = rules(**EXACT).numbers, new_table(rules(**EXACT).numbers)
+    first = model_terms(numbers, table, 100_000.0, SIGMA * 60 / 100_000, 1.0)
+    table[0][31] = 77.0  # the bid's distance at one order, as only this table has it
+    assert model_terms(numbers, table, 100_000.0, SIGMA * 60 / 100_000 * 1.0001, 1.0).half_ticks != first.half_ticks
+    assert model_terms(numbers, table, 100_000.0, SIGMA * 60 / 100_000 * 1.01, 1.0).half_ticks == pytest.approx(
+        first.half_ticks, rel=0.01
+    )
+
+
+def test_the_exact_model_withholds_both_sides_while_the_floor_is_above_the_cap() -> None:
+    made = rules(**EXACT | {"min_profit_threshold": "0.6"})
+    terms = price_quotes(made, 99_990, 100_010, 0.001, 0.5, obeys(), q=1.0)
+    assert (*at(terms), terms.reason) == (None, None, "min_profit_unreachable")
+
+
 # --- the touch styles ---------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +456,7 @@ def any_rules(draw: st.DrawFn, touches: tuple[Touch, ...] = tuple(Touch)) -> Quo
         inventory_target=draw(st.floats(0, 1)),
         quoting_model=draw(st.sampled_from([QuotingModel.FIXED_SPREAD, QuotingModel.ORDER_BOOK])),
         touch=draw(st.sampled_from(touches)),
+        fair_value=draw(st.sampled_from(FairValue)),
     )
 
 
@@ -436,10 +582,11 @@ def test_every_term_is_told() -> None:
 def test_rules_take_every_setting_that_prices_depend_on() -> None:
     made = rules(
         spread_percentage="0.0007", min_profit_threshold="0.001", maker_fee_bps=3, max_spread_bps=80, skew_factor=0.4,
-        inventory_target=0.6, quoting_model="fixed_spread", touch="join",
+        inventory_target=0.6, quoting_model="fixed_spread", touch="join", inventory_limit_orders=7, fair_value="microprice",
     )  # fmt: skip
     assert made == QuoteRules(
-        0.0007, 0.0016, 0.008, 0.4, 0.6, False, Touch.JOIN, QuotingModel.FIXED_SPREAD, 0.01, 0.3, 0.9, 60.0
-    )
+        0.0007, 0.0016, 0.008, 0.4, 0.6, False, Touch.JOIN, QuotingModel.FIXED_SPREAD, 0.01, 0.3, 0.9, 60.0, 7,
+        FairValue.MICROPRICE,
+    )  # fmt: skip
     assert rules(min_profit_threshold=None).floor_frac is None
     assert rules(spread_percentage=Decimal("0.0007")).base_frac == 0.0007

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,8 +130,8 @@ def of_two(limits: dict[str, Any], **other: int) -> Portfolio:
     """10,000 USDT on two symbols: nothing happened on the first, and the other holds and bids for what is given."""
     made = Portfolio(RiskLimits(**limits), [INSTRUMENT, OTHER], Decimal(10_000))
     held = {"base_value_atoms": 0, "bids_atoms": 0, "equity_atoms": 5_000 * USDT}
-    for instrument, changed in ((INSTRUMENT, {}), (OTHER, other)):
-        made.join(instrument.symbol, lambda changed=changed: Held(**{**held, **changed}))  # type: ignore[misc]
+    for instrument, now in ((INSTRUMENT, Held(**held)), (OTHER, Held(**{**held, **other}))):
+        made.join(instrument.symbol, partial(Held._make, now))
         made.opened(instrument.symbol, 5_000 * USDT)
     return made
 
@@ -168,6 +169,9 @@ LIMITS: dict[str, Callable[[bool], bool]] = {
     "max_portfolio_daily_loss_frac": portfolio_daily_loss_as_a_fraction,
 }
 
+ALL_TOGETHER = [name for name in LIMITS if "portfolio" in name]
+"""Limits over all symbols together, of which there is none by default."""
+
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_limit_fires_at_its_value_and_not_before(name: str) -> None:
@@ -185,6 +189,9 @@ def test_no_limit_is_left_out() -> None:
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", ["nan", "inf", -1, "-0.5", True, "many", None, [1], 1e300, "1e999999999"])
 def test_a_limit_that_limits_nothing_is_refused_by_name(name: str, value: Any) -> None:
+    if value is None and name in ALL_TOGETHER:
+        assert validated(RiskLimits, {name: value}).portfolio_limits == ()
+        return
     with pytest.raises(ConfigError, match=name):
         validated(RiskLimits, {name: value})
 

@@ -35,8 +35,8 @@ BINANCE = Instrument(
 S, USDT, LOT, PRICE = 1_000_000_000, 10**8, BINANCE.base_atoms_per_lot, 6_000_000
 NOW = 1_000 * S
 CHECKS = (
-    "market_data", "instrument_rules", "balance", "exposure_cap", "daily_loss", "duplicate",
-    "notional", "inventory_imbalance", "price_collar", "order_rate",
+    "market_data", "instrument_rules", "balance", "exposure_cap", "portfolio_exposure", "daily_loss", "portfolio_daily_loss",
+    "duplicate", "notional", "inventory_imbalance", "price_collar", "order_rate",
 )  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def test_the_order_rate() -> None:
 
 EVERYTHING_WRONG = context(
     market_problem="stale", quote_atoms=0, base_atoms=9_999 * LOT, daily_loss_hit="lost", inventory_ratio=1.0,
-    requests_last_min=500, used_order_ids={"new"},
+    requests_last_min=500, used_order_ids={"new"}, portfolio_cap_atoms=0, portfolio_loss_hit="lost together",
 )  # fmt: skip
 
 
@@ -291,7 +291,9 @@ def test_the_first_critical_failure_ends_the_list() -> None:
         "instrument_rules": {},
         "balance": {"quote_atoms": 10**15},
         "exposure_cap": {"base_atoms": 0},
+        "portfolio_exposure": {"portfolio_cap_atoms": 10**15},
         "daily_loss": {"daily_loss_hit": ""},
+        "portfolio_daily_loss": {"portfolio_loss_hit": ""},
         "duplicate": {"used_order_ids": frozenset()},
     }
     for position, (check, repair) in enumerate(repairs.items()):
@@ -321,7 +323,13 @@ REFUSALS = {
     "instrument_rules": (risk(), request(lots=1), context()),
     "balance": (risk(), request(), context(quote_atoms=0)),
     "exposure_cap": (risk(), request(lots=5_000), context()),
+    "portfolio_exposure": (risk(), request(), context(portfolio_cap_atoms=600 * USDT)),
     "daily_loss": (risk(), request(), context(daily_loss_hit="lost 1000 USDT since 00:00 UTC")),
+    "portfolio_daily_loss": (
+        risk(max_portfolio_daily_loss_quote=500, max_portfolio_daily_loss_frac=0.1),
+        request(),
+        context(portfolio_loss_hit="lost 500 USDT since 00:00 UTC"),
+    ),
     "duplicate": (risk(), request(), context(working=(order(),))),
     "notional": (risk(max_order_notional_quote=1), request(), context()),
     "inventory_imbalance": (risk(), request(), context(inventory_ratio=1.0)),
@@ -361,6 +369,27 @@ def test_no_check_is_without_a_refusal() -> None:
 )
 def test_the_side_that_raises_exposure_is_pulled(base: int, ratio: float, loss: str, blocked: dict[Side, str]) -> None:
     assert risk().blocked_sides(base * LOT, ratio, loss) == blocked
+
+
+def test_a_loss_of_all_symbols_pulls_the_same_side_and_the_symbols_own_loss_is_told_first() -> None:
+    """It pulls sides that nothing else does, and is graver than an imbalance."""
+    made = risk()
+    assert made.blocked_sides(1_000 * LOT, 0.65, "", "lost together") == {BUY: "portfolio_daily_loss"}
+    assert made.blocked_sides(3_000 * LOT, 1.0, "", "lost together") == {BUY: "portfolio_daily_loss"}
+    assert made.blocked_sides(1_000 * LOT, 0.65, "lost", "lost together") == {BUY: "daily_loss"}
+
+
+def test_the_room_that_other_symbols_leave_is_a_cap_to_the_atom() -> None:
+    """1,000 lots held, 100 working and 100 asked for, at 60,000: 720 USDT. Sells never need room."""
+    made, worth, working = risk(), 720 * USDT, (order(),)
+    for cap, refused in ((worth, False), (worth - 1, True), (0, True)):
+        given_ = context(working=working, portfolio_cap_atoms=cap)
+        assert fails("portfolio_exposure", made, request(lots=100, price=PRICE), given_._replace(now_ns=NOW + S)) is refused
+        assert not fails("portfolio_exposure", made, request(SELL, price=PRICE + 1), given_)
+    at_market = context(portfolio_cap_atoms=1_100 * (PRICE + 1) * BINANCE.quote_atoms_per_tick_lot)
+    assert not fails("portfolio_exposure", made, request(price=None), at_market)
+    short = at_market._replace(portfolio_cap_atoms=at_market.portfolio_cap_atoms - 1)
+    assert fails("portfolio_exposure", made, request(price=None), short)
 
 
 def test_below_neutral_it_is_the_selling_side() -> None:

@@ -24,6 +24,7 @@ from autohedge.domain.orders import (
     OrderState,
     VenueEvent,
 )
+from autohedge.simulation.queueing import QueueModel
 
 SIDES = st.sampled_from([BUY, SELL])
 PRICES = st.integers(95, 106)
@@ -36,10 +37,17 @@ class PaperTrading(RuleBasedStateMachine):
 
     make_exchange: Callable[..., Any]
 
-    @initialize(maker=FEES, taker=FEES, received=st.booleans(), base=st.integers(0, 60), quote=st.integers(0, 6_000))
-    def open(self, maker: str, taker: str, received: bool, base: int, quote: int) -> None:
+    @initialize(
+        maker=FEES,
+        taker=FEES,
+        received=st.booleans(),
+        base=st.integers(0, 60),
+        quote=st.integers(0, 6_000),
+        queue=st.sampled_from(list(QueueModel)),
+    )
+    def open(self, maker: str, taker: str, received: bool, base: int, quote: int, queue: QueueModel) -> None:
         self.exchange = self.make_exchange(
-            maker_bps=maker, taker_bps=taker, in_received_asset=received, base=base, quote=quote, latency_ms=2
+            maker_bps=maker, taker_bps=taker, in_received_asset=received, base=base, quote=quote, latency_ms=2, queue=queue
         )
         account = self.exchange.venue.account
         self.inventory = Inventory(self.exchange.instrument, account.base_atoms, account.quote_atoms)
