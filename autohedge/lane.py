@@ -289,8 +289,8 @@ class Lane:
         return self.inventory.value_atoms(self.mid_half_ticks)
 
     def _held(self) -> Held | None:
-        if self.opening is None:
-            return None
+        if self.opening is None and self.inventory.base_atoms:
+            return None  # nobody knows yet what it is worth
         inventory, working = self.inventory, self.order_desk.working.values()
         return held_by(self.instrument, inventory.base_atoms, inventory.quote_atoms, self.mid_half_ticks, working)
 

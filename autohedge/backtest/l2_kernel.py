@@ -45,17 +45,9 @@ from autohedge.backtest.l2_layout import (
     MarketTable,
     Tables,
 )
-from autohedge.backtest.l2_orders import (
-    add_working,
-    arrivals,
-    log_event,
-    note_request,
-    on_book,
-    on_trade,
-    requests_last_min,
-    send,
-    way_ns,
-)
+from autohedge.backtest.l2_matching import on_book, on_trade
+from autohedge.backtest.l2_orders import add_working, log_event, note_request, requests_last_min, send, way_ns
+from autohedge.backtest.l2_venue import arrivals
 from autohedge.domain.mandate import decayed, gone_frac
 from autohedge.domain.measures import base_value_atoms, realised_volatility, spread_bps_of
 from autohedge.market_maker import reasons

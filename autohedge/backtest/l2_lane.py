@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autohedge.backtest import l2_book, l2_kernel, l2_orders
+from autohedge.backtest import l2_book, l2_kernel, l2_matching, l2_orders
 from autohedge.backtest.l2_layout import (
     BROKEN,
     COMMAND_ROWS,
@@ -60,9 +60,9 @@ NS_PER_S = 1_000_000_000
 APART = (
     l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.log_state,
     l2_kernel.note_quotes, l2_kernel.quiet_until, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
-    l2_orders.longer_way_ns, l2_orders.is_halted, l2_orders.see_changes,
-    l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_orders.crossed,
-    l2_orders.cost_of_taking, l2_orders.take_at_market, l2_orders.note_taken, l2_orders.release_changed,
+    l2_orders.longer_way_ns, l2_orders.is_halted, l2_matching.see_changes,
+    l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_matching.crossed,
+    l2_matching.cost_of_taking, l2_matching.take_at_market, l2_matching.note_taken, l2_matching.release_changed,
     l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots, l2_kernel.watch_queues,
     quoting.fill_table, toxicity.note_trade,
 )  # fmt: skip

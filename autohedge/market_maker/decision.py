@@ -389,7 +389,7 @@ def within_portfolio(now: Situation, totals: Totals, lots: int) -> int:
 def why_no_size(size: SizeNumbers, value_atoms: int, side: int, price: int, now: Situation, totals: Totals) -> int:
     """The binding reason behind a size of zero."""
     own_lots = order_size(size, value_atoms, side, price, now.base_atoms, now.quote_atoms, totals)
-    if side > 0 and own_lots > 0 and placeable(size, price, within_portfolio(now, totals, own_lots)) == 0:
+    if side > 0 and own_lots > 0 and within_portfolio(now, totals, own_lots) < own_lots:
         return PORTFOLIO_EXPOSURE
     whole = value_atoms // (price * size.quote_atoms_per_tick_lot)
     if placeable(size, price, whole) == 0 or own_lots > 0:

@@ -65,7 +65,7 @@ class Portfolio:
         self._openings: dict[str, int] = {}
 
     def join(self, symbol: str, held: Callable[[], Held | None]) -> None:
-        """Take in the maker of a symbol; `held` gives what it holds at the moment, None before its first price."""
+        """Take in the maker of a symbol; `held` gives what it holds at the moment, None while its price is not known."""
         self._held[symbol] = held
 
     def opened(self, symbol: str, equity_atoms: int) -> None:
@@ -97,7 +97,7 @@ class Portfolio:
         The first day starts from the sum of what the makers began with; a later day from the last sum known before midnight.
         """
         loss = self._loss
-        if loss is None:
+        if loss is None or len(self._openings) < len(self._instruments):
             return ""
         equity = 0
         for symbol, instrument in self._instruments.items():

@@ -26,7 +26,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown touch": (("--set", "touch=hug"), "touch"),
     "order above cap": (("--set", "order_size_percentage=0.5"), "max_inventory_exposure"),
     "too small to trade": (("--set", "total_capital=100"), "minimum"),
-    "unknown market": (("--market", "mars"), "sim or replay:PATH"),
+    "unknown market": (("--market", "mars"), "sim, replay:PATH or candles:PATH"),
     "missing recording": (("--market", "replay:nowhere"), "nowhere"),
     "hostile symbol": (("../../etc/passwd",), "symbol"),
     "symbol twice": (("BTC/USDT", "BTC/USDT"), "twice"),

@@ -113,7 +113,7 @@ def test_both_names_of_the_spread_in_one_layer_are_a_contradiction() -> None:
         ({"symbols": ("A/B", "C/D", "A/B")}, r"symbols: each symbol once, found twice: A/B"),
         ({"symbols": "BTC/USDT"}, r"symbols: input should be a valid tuple, found 'BTC/USDT'"),
         ({"market": "binance"}, r"market: expected sim, replay:PATH or candles:PATH, found 'binance'"),
-        ({"market": "replay:"}, r"market: expected sim or replay:PATH, found 'replay:'"),
+        ({"market": "replay:"}, r"market: expected sim, replay:PATH or candles:PATH, found 'replay:'"),
         ({"model": {"base_url": "http://127.0.0.1:1/v1"}}, r"model: a base URL without a model name"),
         ({"model": {"name": "m", "base_url": "ftp://x"}}, r"model\.base_url: expected a URL .*found 'ftp://x'"),
         ({"model": {"name": "m", "base_url": "https://key@host/v1"}}, r"model\.base_url: a URL must not carry"),

@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no symbol": ({"stocks": []}, "at least one symbol"),
     "twice": ({"stocks": ["BTC/USDT", "BTC/USDT"]}, "twice"),
     "output type": ({"output_type": "xml"}, "list, dict or str"),
-    "market": ({"market": "mars"}, "sim or replay:PATH"),
+    "market": ({"market": "mars"}, "sim, replay:PATH or candles:PATH"),
     "cycles": ({"cycles": -1}, "cycles"),
     "cycles of another kind": ({"cycles": "many"}, "cycles"),
     "every": ({"every": "soon"}, "duration"),

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 import autohedge
 from autohedge.errors import ConfigError
-from autohedge.market_maker.config import FeeAsset, MarketMakingConfig, QuotingModel, Touch
+from autohedge.market_maker.config import FairValue, FeeAsset, MarketMakingConfig, QuotingModel, Touch, ToxicityAction
+from autohedge.market_maker.models import ModelParameters
 from autohedge.risk.limits import RiskLimits
 from autohedge.settings import DeskSettings, ModelSettings, Settings, validated
 
@@ -151,6 +152,38 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert MarketMakingConfig(spread_percentage="0.005").base_spread_bps == 50
 
 
+MODEL_BOUNDS = {
+    "risk_aversion": (1e-12, 1e3),
+    "intensity_decay_per_tick": (1e-9, 1e3),
+    "arrival_rate_per_s": (1e-9, 1e9),
+    "inventory_limit_orders": (1, 200),
+}
+
+
+@pytest.mark.parametrize("name", MODEL_BOUNDS)
+def test_the_models_settings_end_where_the_models_do(name: str) -> None:
+    """What the configuration takes a model takes; a little beyond, both refuse (γ above 0: without it nothing is averse)."""
+    low, high = MODEL_BOUNDS[name]
+    plain = {"risk_aversion": 0.1, "intensity_decay_per_tick": 0.1, "arrival_rate_per_s": 0.1}
+    of_the_model = "max_inventory_orders" if name == "inventory_limit_orders" else name
+    for end in (low, high):
+        assert getattr(MarketMakingConfig.model_validate({name: end}), name) == end
+        ModelParameters(**plain | {of_the_model: end})
+    beyond = high + 1 if name == "inventory_limit_orders" else high * 1.01
+    below = low - 1 if name == "inventory_limit_orders" else low * 0.99 if name != "risk_aversion" else -low
+    for value in (beyond, below):
+        assert name in refusal(**{name: value})
+        with pytest.raises(ConfigError):
+            ModelParameters(**plain | {of_the_model: value})
+
+
+def test_guards_that_cost_quotes_are_off_and_the_request_reserve_is_on_by_default() -> None:
+    config = MarketMakingConfig()
+    assert (config.toxic_trades_ratio, config.toxic_depletion_frac, config.toxic_imbalance) == (0, 0, 0)
+    assert (config.queue_value_bps, config.hanging_orders, config.fair_value) == (0, False, FairValue.MID)
+    assert (config.request_reserve_frac, config.toxicity_action) == (0.5, ToxicityAction.PULL)
+
+
 # --- the two names of one setting, and the floor that can be switched off ---------------------------------------------------
 
 
@@ -238,7 +271,11 @@ def product_source() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(package.rglob("*.py")) if path not in declarations)
 
 
-READ_THROUGH_THE_CONFIGURATION = {"min_profit_threshold": "spread_floor_frac", "maker_fee_bps": "spread_floor_frac"}
+READ_THROUGH_THE_CONFIGURATION = {
+    "min_profit_threshold": "spread_floor_frac",
+    "maker_fee_bps": "spread_floor_frac",
+    "weights": "capital_frac",
+}
 
 
 @pytest.mark.parametrize("model", [MarketMakingConfig, RiskLimits, DeskSettings, ModelSettings, Settings])
@@ -259,5 +296,5 @@ def test_every_setting_says_what_it_is() -> None:
         if not field.description and name not in ("quoting_model", "touch", "fee_asset")
     ]
     assert not silent
-    for choice in (QuotingModel, Touch, FeeAsset):
+    for choice in (QuotingModel, Touch, FeeAsset, FairValue, ToxicityAction):
         assert choice.__doc__

@@ -47,8 +47,12 @@ def quotes(
     mandate: MandateValues | None = None,
     best: tuple[int, int] = (MID - 1, MID + 1),
     full_skew: int = 0,
+    best_lots: tuple[int, int] = (0, 0),
+    widening: tuple[float, float] = (1.0, 1.0),
 ) -> QuoteTerms:
-    return price_quotes(given_rules, *best, volatility, ratio, mandate or obeys(), full_skew=full_skew)
+    return price_quotes(
+        given_rules, *best, volatility, ratio, mandate or obeys(), full_skew=full_skew, best_lots=best_lots, widening=widening
+    )
 
 
 def at(terms: QuoteTerms) -> tuple[int | None, int | None]:
@@ -466,10 +470,12 @@ bests = st.tuples(st.integers(1, 10**9), st.integers(1, 10**6)).map(lambda it: (
 mandates = st.builds(obeys, st.floats(1, 10), st.floats(-1, 1))
 volatilities = st.none() | st.floats(0, 5)
 skews = st.sampled_from([0, 0, 0, -1, 1])
+lots_of_both = st.tuples(st.integers(0, 10**12), st.integers(0, 10**12))
+widenings = st.tuples(st.floats(1, 1_000), st.floats(1, 1_000))
 
 
 @settings(max_examples=600, deadline=None)
-@given(any_rules(), bests, volatilities, st.floats(0, 1), mandates, skews)
+@given(any_rules(), bests, volatilities, st.floats(0, 1), mandates, skews, lots_of_both, widenings)
 def test_whatever_the_input_quotes_cross_neither_the_book_nor_each_other(
     given_rules: QuoteRules,
     best: tuple[int, int],
@@ -477,8 +483,13 @@ def test_whatever_the_input_quotes_cross_neither_the_book_nor_each_other(
     ratio: float,
     mandate: MandateValues,
     full_skew: int,
+    best_lots: tuple[int, int],
+    widening: tuple[float, float],
 ) -> None:
-    terms = quotes(given_rules, ratio=ratio, volatility=volatility, mandate=mandate, best=best, full_skew=full_skew)
+    terms = quotes(
+        given_rules, ratio=ratio, volatility=volatility, mandate=mandate, best=best, full_skew=full_skew,
+        best_lots=best_lots, widening=widening,
+    )  # fmt: skip
     bid, ask = at(terms)
     if terms.reason != "ok":
         assert (bid, ask, terms.reason) == (None, None, "min_profit_unreachable")
@@ -491,8 +502,8 @@ def test_whatever_the_input_quotes_cross_neither_the_book_nor_each_other(
     slack = 1e-6 + terms.mid_ticks * 1e-12
     if given_rules.touch is Touch.DISTANCE:
         # rounded away from the touch, never towards it
-        assert ask >= terms.mid_ticks + terms.half_ticks * (1 + terms.shift) - slack
-        assert bid is None or bid <= terms.mid_ticks - terms.half_ticks * (1 - terms.shift) + slack
+        assert ask >= terms.fair_ticks + terms.half_ticks * (1 + terms.shift) - slack
+        assert bid is None or bid <= terms.fair_ticks - terms.half_ticks * (1 - terms.shift) + slack
     if given_rules.floor_frac is not None and bid is not None:
         assert ask - bid >= given_rules.floor_frac * terms.mid_ticks - slack
 

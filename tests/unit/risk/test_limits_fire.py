@@ -127,9 +127,9 @@ OTHER = replace(INSTRUMENT, symbol="ETH/USDT", base="ETH")
 
 
 def of_two(limits: dict[str, Any], **other: int) -> Portfolio:
-    """10,000 USDT on two symbols: nothing happened on the first, and the other holds and bids for what is given."""
+    """10,000 USDT on two symbols: nothing happened on the first, and the other is as given."""
     made = Portfolio(RiskLimits(**limits), [INSTRUMENT, OTHER], Decimal(10_000))
-    held = {"base_value_atoms": 0, "bids_atoms": 0, "equity_atoms": 5_000 * USDT}
+    held = {"exposure_atoms": 0, "equity_atoms": 5_000 * USDT}
     for instrument, now in ((INSTRUMENT, Held(**held)), (OTHER, Held(**{**held, **other}))):
         made.join(instrument.symbol, partial(Held._make, now))
         made.opened(instrument.symbol, 5_000 * USDT)
@@ -137,10 +137,10 @@ def of_two(limits: dict[str, Any], **other: int) -> Portfolio:
 
 
 def portfolio_exposure(beyond: bool) -> bool:
-    """A buy of 50 USDT, and the other symbol has 450 of the 500 that all may hold."""
+    """A buy of half a unit at a mid of 100, and the other symbol has 450 of the 500 that all may hold."""
     limits: dict[str, Any] = {"max_portfolio_exposure_frac": "0.05"}
-    portfolio = of_two(limits, base_value_atoms=300 * USDT, bids_atoms=150 * USDT + beyond)
-    return "portfolio_exposure" in stopped_by(limits, portfolio_cap_atoms=portfolio.cap_atoms(INSTRUMENT.symbol))
+    portfolio = of_two(limits, exposure_atoms=450 * USDT + beyond)
+    return "portfolio_exposure" in stopped_by(limits, portfolio_bid_lots=portfolio.bid_lots(INSTRUMENT.symbol, 0, 20_000))
 
 
 def portfolio_daily_loss_in_quote(beyond: bool) -> bool:

@@ -9,7 +9,6 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from autohedge.market_maker.decision import NO_PORTFOLIO_CAP
 from autohedge.risk.limits import RiskLimits
 from autohedge.risk.portfolio import Held, Portfolio, held_by
 
-USDT = 10**8
+USDT, LOT = 10**8, 10**4
 DAY = 86_400 * 10**9
 NOON = 20_000 * DAY + DAY // 2
 COARSE = Instrument(
@@ -55,89 +54,92 @@ def portfolio_of(held: dict[Instrument, Callable[[], Held | None]], capital: int
 # --- what one maker holds -----------------------------------------------------------------------------------------------------
 
 
-def test_base_counts_at_the_mid_and_working_buys_at_their_prices() -> None:
-    """0.5 BTC at 100.005, and buys of 0.2 at 99.99 of which half is filled; sells make no room."""
-    working = [order(BUY, 9_999, 2_000, filled=1_000), order(SELL, 10_002, 5_000)]
-    held = held_by(COARSE, 5_000 * COARSE.base_atoms_per_lot, 40 * USDT, 20_001, 10_001, working)
-    assert held == Held(50_0025_0000, 9_9990_0000, 40 * USDT + 50_0025_0000)
+def test_base_and_working_buys_count_at_the_mid_and_sells_make_no_room() -> None:
+    """0.5 BTC and buys of 0.3, of which 0.1 is filled, at 100.005."""
+    working = [order(BUY, 9_999, 2_000, filled=1_000), order(BUY, None, 1_000), order(SELL, 10_002, 5_000)]
+    held = held_by(COARSE, 5_000 * LOT, 40 * USDT, 20_001, working)
+    assert held == Held(exposure_atoms=70_0035_0000, equity_atoms=90_0025_0000)
 
 
 def test_exposure_is_rounded_up_and_equity_down() -> None:
     """One atom of base is worth 0.0001 of a quote atom at 0.01."""
-    held = held_by(COARSE, 1, 0, 2, 1, ())
-    assert (held.base_value_atoms, held.equity_atoms) == (1, 0)
+    held = held_by(COARSE, 1, 0, 2, ())
+    assert (held.exposure_atoms, held.equity_atoms) == (1, 0)
 
 
-@pytest.mark.parametrize(("ask", "price"), [(10_003, 10_003), (0, 10_001)])
-def test_a_buy_at_market_counts_at_the_best_ask_or_the_mid_rounded_up(ask: int, price: int) -> None:
-    held = held_by(COARSE, 0, 0, 20_001, ask, [order(BUY, None, 10)])
-    assert held.bids_atoms == price * 10 * COARSE.quote_atoms_per_tick_lot
+def test_a_fill_does_not_change_the_exposure() -> None:
+    before = held_by(COARSE, 7, 10**12, 20_001, [order(BUY, 9_000, 10)])
+    after = held_by(COARSE, 7 + 4 * LOT, 10**12, 20_001, [order(BUY, 9_000, 10, filled=4)])
+    assert before.exposure_atoms == after.exposure_atoms
 
 
 # --- the cap ----------------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_limit_nothing_is_capped_or_hit() -> None:
-    made = portfolio_of({COARSE: lambda: Held(10**18, 0, 0), FINE: lambda: None})
-    assert made.cap_atoms(COARSE.symbol) == NO_PORTFOLIO_CAP
+    made = portfolio_of({COARSE: lambda: Held(10**18, 0), FINE: lambda: None})
+    assert made.bid_lots(COARSE.symbol, 0, 1) == NO_PORTFOLIO_CAP
     assert made.daily_loss(NOON) == ""
 
 
-def test_each_maker_has_what_the_others_leave_in_its_own_atoms_rounded_down() -> None:
-    """A tenth of 10,000 for both: one holds 300 and bids for 100, the other 1e-11 more than 200."""
-    held = {COARSE: Held(300 * USDT, 100 * USDT, 0), FINE: Held(200 * 10**11 + 1, 0, 0)}
+def test_each_maker_may_bid_for_what_its_own_base_and_the_others_leave() -> None:
+    """A tenth of 10,000 for both. One has 400 at work: 600 are left to the other; at 0.02 and 0.001 a lot that is 30 M lots."""
+    held = {COARSE: Held(400 * USDT, 0), FINE: Held(200 * 10**11, 0)}
     made = portfolio_of({each: partial(held.__getitem__, each) for each in held}, max_portfolio_exposure_frac="0.1")
-    assert made.cap_atoms(FINE.symbol) == 600 * 10**11
-    assert made.cap_atoms(COARSE.symbol) == 800 * USDT - 1
+    assert made.bid_lots(FINE.symbol, 0, 4_000_000) == 30_000_000
+    assert made.bid_lots(FINE.symbol, 10 * FINE.base_atoms_per_lot, 4_000_000) == 29_999_990
+    assert made.bid_lots(FINE.symbol, 1, 4_000_000) == 29_999_999
+    assert made.bid_lots(COARSE.symbol, 0, 20_000) == 80_000
 
 
 def test_what_is_held_is_asked_for_anew_each_time() -> None:
-    now = [Held(0, 0, 0)]
-    made = portfolio_of({COARSE: lambda: now[0], FINE: lambda: Held(0, 0, 0)}, max_portfolio_exposure_frac=1)
-    before = made.cap_atoms(FINE.symbol)
-    now[0] = Held(0, 1, 0)
-    assert made.cap_atoms(FINE.symbol) == before - 1_000
+    now = [Held(0, 0)]
+    made = portfolio_of({COARSE: lambda: now[0], FINE: lambda: Held(0, 0)}, max_portfolio_exposure_frac=1)
+    before = made.bid_lots(FINE.symbol, 0, 20_000)
+    now[0] = Held(1, 0)
+    assert made.bid_lots(FINE.symbol, 0, 20_000) < before
 
 
-def test_with_nothing_left_or_an_unknown_worth_nothing_may_be_held() -> None:
+def test_with_nothing_left_or_an_unknown_worth_nothing_may_be_bid_for() -> None:
     """Unknown is not zero: until the other symbol has a price nothing is bought."""
     worth: list[Held | None] = [None]
     made = portfolio_of({COARSE: lambda: worth[0], FINE: lambda: None}, max_portfolio_exposure_frac=1)
-    assert made.cap_atoms(FINE.symbol) == 0
-    worth[0] = Held(10_001 * USDT, 0, 0)
-    assert made.cap_atoms(FINE.symbol) == 0
-    worth[0] = Held(9_999 * USDT, 0, 0)
-    assert made.cap_atoms(FINE.symbol) == 10**11
+    assert made.bid_lots(FINE.symbol, 0, 20_000) == 0
+    worth[0] = Held(10_001 * USDT, 0)
+    assert made.bid_lots(FINE.symbol, 0, 20_000) == 0
+    worth[0] = Held(9_999 * USDT, 0)
+    assert made.bid_lots(FINE.symbol, 0, 20_000) > 0
+    assert made.bid_lots(FINE.symbol, 10**30, 20_000) == 0
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 18), st.integers(0, 10**26), st.integers(0, 10**26)), min_size=2, max_size=4),
+    st.lists(st.tuples(st.integers(0, 18), st.integers(0, 10**26)), min_size=1, max_size=3),
     st.integers(1, 10**9),
     st.decimals("0.0001", 1, places=4),
+    st.integers(0, 10**14),
+    st.integers(1, 10**9),
 )
-def test_whoever_fills_its_room_fills_the_whole_and_an_atom_more_is_too_much(
-    makers: list[tuple[int, int, int]], capital: int, frac: Decimal
+def test_whoever_fills_its_room_fills_the_whole_and_a_lot_more_is_too_much(
+    others: list[tuple[int, int]], capital: int, frac: Decimal, base: int, mid_half: int
 ) -> None:
     """Exact over instruments of any fineness, checked in rational numbers."""
     held: dict[Instrument, Held] = {}
-    for number, (places, base, bids) in enumerate(makers):
+    for number, (places, exposure) in enumerate(others):
         each = replace(COARSE, symbol=f"A{number}/USDT", tick_size=Decimal(1).scaleb(-places), lot_size=Decimal(1))
-        held[each] = Held(base, bids, 0)
+        held[each] = Held(exposure, 0)
+    taken = sum(Fraction(now.exposure_atoms, 10**each.quote_atom_exponent) for each, now in held.items())
+    held[COARSE] = Held(10**30, 0)
     made = portfolio_of({each: partial(held.__getitem__, each) for each in held}, capital, max_portfolio_exposure_frac=frac)
+    lots = made.bid_lots(COARSE.symbol, base, mid_half)
 
-    def quote(instrument: Instrument, atoms: int) -> Fraction:
-        return Fraction(atoms, 10**instrument.quote_atom_exponent)
+    def whole(bid_lots: int) -> Fraction:
+        own = held_by(COARSE, base, 0, mid_half, [order(BUY, 1, bid_lots)]).exposure_atoms
+        return taken + Fraction(own, 10**COARSE.quote_atom_exponent)
 
     cap = Fraction(capital) * Fraction(frac)
-    for each in held:
-        room = made.cap_atoms(each.symbol)
-        others = sum(quote(other, now.base_value_atoms + now.bids_atoms) for other, now in held.items() if other is not each)
-        assert room >= 0
-        if others <= cap:
-            assert others + quote(each, room) <= cap < others + quote(each, room + 1)
-        else:
-            assert room == 0
+    assert lots >= 0 and whole(lots + 1) > cap
+    assert lots == 0 or whole(lots) <= cap
 
 
 # --- the loss ---------------------------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ def losing(**limits: Any) -> tuple[Portfolio, dict[Instrument, int]]:
     equity = {COARSE: 5_000 * USDT, FINE: 5_000 * 10**11}
 
     def now(each: Instrument) -> Held:
-        return Held(0, 0, equity[each])
+        return Held(0, equity[each])
 
     made = portfolio_of({each: partial(now, each) for each in equity}, **limits)
     for each, atoms in equity.items():
@@ -193,7 +195,7 @@ def test_before_every_maker_has_a_price_there_is_no_sum_to_lose_from() -> None:
 
     def held(each: Instrument) -> Held | None:
         atoms = equity[each]
-        return None if atoms is None else Held(0, 0, atoms)
+        return None if atoms is None else Held(0, atoms)
 
     made = portfolio_of({each: partial(held, each) for each in equity}, max_portfolio_daily_loss_quote=100)
     made.opened(COARSE.symbol, 5_000 * USDT)

@@ -277,7 +277,7 @@ def test_the_order_rate() -> None:
 
 EVERYTHING_WRONG = context(
     market_problem="stale", quote_atoms=0, base_atoms=9_999 * LOT, daily_loss_hit="lost", inventory_ratio=1.0,
-    requests_last_min=500, used_order_ids={"new"}, portfolio_cap_atoms=0, portfolio_loss_hit="lost together",
+    requests_last_min=500, used_order_ids={"new"}, portfolio_bid_lots=0, portfolio_loss_hit="lost together",
 )  # fmt: skip
 
 
@@ -291,7 +291,7 @@ def test_the_first_critical_failure_ends_the_list() -> None:
         "instrument_rules": {},
         "balance": {"quote_atoms": 10**15},
         "exposure_cap": {"base_atoms": 0},
-        "portfolio_exposure": {"portfolio_cap_atoms": 10**15},
+        "portfolio_exposure": {"portfolio_bid_lots": 10**15},
         "daily_loss": {"daily_loss_hit": ""},
         "portfolio_daily_loss": {"portfolio_loss_hit": ""},
         "duplicate": {"used_order_ids": frozenset()},
@@ -323,7 +323,7 @@ REFUSALS = {
     "instrument_rules": (risk(), request(lots=1), context()),
     "balance": (risk(), request(), context(quote_atoms=0)),
     "exposure_cap": (risk(), request(lots=5_000), context()),
-    "portfolio_exposure": (risk(), request(), context(portfolio_cap_atoms=600 * USDT)),
+    "portfolio_exposure": (risk(), request(), context(portfolio_bid_lots=99)),
     "daily_loss": (risk(), request(), context(daily_loss_hit="lost 1000 USDT since 00:00 UTC")),
     "portfolio_daily_loss": (
         risk(max_portfolio_daily_loss_quote=500, max_portfolio_daily_loss_frac=0.1),
@@ -379,17 +379,16 @@ def test_a_loss_of_all_symbols_pulls_the_same_side_and_the_symbols_own_loss_is_t
     assert made.blocked_sides(1_000 * LOT, 0.65, "lost", "lost together") == {BUY: "daily_loss"}
 
 
-def test_the_room_that_other_symbols_leave_is_a_cap_to_the_atom() -> None:
-    """1,000 lots held, 100 working and 100 asked for, at 60,000: 720 USDT. Sells never need room."""
-    made, worth, working = risk(), 720 * USDT, (order(),)
-    for cap, refused in ((worth, False), (worth - 1, True), (0, True)):
-        given_ = context(working=working, portfolio_cap_atoms=cap)
-        assert fails("portfolio_exposure", made, request(lots=100, price=PRICE), given_._replace(now_ns=NOW + S)) is refused
-        assert not fails("portfolio_exposure", made, request(SELL, price=PRICE + 1), given_)
-    at_market = context(portfolio_cap_atoms=1_100 * (PRICE + 1) * BINANCE.quote_atoms_per_tick_lot)
-    assert not fails("portfolio_exposure", made, request(price=None), at_market)
-    short = at_market._replace(portfolio_cap_atoms=at_market.portfolio_cap_atoms - 1)
-    assert fails("portfolio_exposure", made, request(price=None), short)
+def test_what_other_symbols_leave_bounds_all_buys_together_to_the_lot() -> None:
+    """100 lots are working, or 60 of them when 40 are filled, and 100 are asked for. Sells never need room."""
+    made, now = risk(), NOW + S
+    for working, most in ((order(), 200), (order(filled=40), 160)):
+        given_ = context(now_ns=now, working=(working,), portfolio_bid_lots=most)
+        short = given_._replace(portfolio_bid_lots=most - 1)
+        for price in (PRICE, None):
+            assert not fails("portfolio_exposure", made, request(price=price), given_)
+            assert fails("portfolio_exposure", made, request(price=price), short)
+        assert not fails("portfolio_exposure", made, request(SELL, price=PRICE + 1), given_._replace(portfolio_bid_lots=0))
 
 
 def test_below_neutral_it_is_the_selling_side() -> None:
