@@ -25,7 +25,7 @@ from autohedge.backtest.recorded_desk import RecordedOnBars
 from autohedge.backtest.result import BacktestResult
 from autohedge.backtest.strategies import DualMovingAverage, GridStrategy
 from autohedge.backtest.strategy import Strategy
-from autohedge.bootstrap import build_desk, build_model_client, lane_config
+from autohedge.bootstrap import build_desk, build_model_client, lane_config, refuse_portfolio_limits
 from autohedge.domain.paper import PaperSettings
 from autohedge.errors import ConfigError
 from autohedge.market_maker.config import BPS
@@ -150,6 +150,7 @@ def assumptions_of(
 
 def _check(settings: Settings, choice: Choice) -> None:
     """What can be said without the data."""
+    refuse_portfolio_limits(settings)
     if settings.record_dir is not None:
         raise ConfigError("--record keeps the events of a book, and candles have none; leave it out")
     if choice.strategy != MAKER and choice.strategy not in STRATEGIES:

@@ -165,6 +165,7 @@ class MakerOnBars(Strategy):
                     mandate=mandate,
                     blocked=blocked,
                     requests_left=orders.requests_left(now_ns),
+                    requests_per_min=self.parameters.limits.max_requests_per_min,
                 ),
             )
             if not decision.cancels:
@@ -313,6 +314,7 @@ def refuse_what_bars_lack(config: MarketMakingConfig) -> None:
             f"touch={config.touch.value} follows the best prices of a book; use touch=distance",
         ),
         (config.fair_value is not FairValue.MID, "fair_value=microprice needs the sizes of a book; use fair_value=mid"),
+        (config.queue_value_bps > 0, "queue_value_bps is the worth of a place in a book's queue; leave it at 0"),
         (
             bool(config.toxic_trades_ratio or config.toxic_depletion_frac or config.toxic_imbalance),
             "toxic_trades_ratio, toxic_depletion_frac and toxic_imbalance read a book and its trades; leave them at 0",

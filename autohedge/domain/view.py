@@ -88,8 +88,8 @@ class BarIndicators:
 class BarStatistics:
     """What the bars tell that had closed by `as_of_ns`; nothing of a bar that is still open.
 
-    `closed_ns` is when the last one closed; `close`, `high`, `low` (quote units), `volume_base` and `range_bps` (high − low, in bps
-    of the close) are its own. `return_…_bps` go back so many bars. `volatility` is σ per hour, from closes of bars that touch.
+    `closed_ns` is when the last one closed; `close`, `high`, `low` (quote units), `volume_base` and `range_bps` (high − low, in
+    bps of the close) are its own. `return_…_bps` go back so many bars. `volatility` is σ per hour of closes of bars that touch.
     Over the last 20 bars: `window_high`, `window_low` (of fewer in the beginning), `volume_zscore` (standard deviations from
     the mean of the 20 before it) and `trend` (net move ÷ path walked, −1 … +1, 0 when nothing moved). None where the bars are
     too few. `indicators` is None where they cannot be computed, and `indicators_problem` says why.

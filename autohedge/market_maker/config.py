@@ -143,7 +143,7 @@ class MarketMakingConfig(BaseModel):
     toxic_imbalance: Real = Field(
         default=0, ge=0, lt=1, description="Imbalance of the best five levels beyond which one side is toxic; 0: off."
     )
-    toxic_hold_s: Real = Field(default=1.0, ge=0, le=600, description="A toxic side stays so at least this long.")
+    toxic_hold_s: Real = Field(default=0, ge=0, le=600, description="A toxic side stays so at least this long.")
     toxicity_action: ToxicityAction = Field(
         default=ToxicityAction.PULL, description="What a toxic side's quotes do: pull (not quoted) or widen."
     )

@@ -262,6 +262,7 @@ async def test_results_are_measured_kept_and_drawn(tmp_path: Path) -> None:
         (Choice(assumptions={"initial_capital": 5}), {}, "initial_capital cannot be assumed"),
         (Choice(assumptions={"luck": 5}), {}, "luck"),
         (Choice(), {"record_dir": Path("somewhere")}, "--record"),
+        (Choice(), {"limits": {"max_portfolio_exposure_frac": "0.5"}}, "max_portfolio_exposure_frac"),
         (Choice(), {"maker": {"rebalance": True, "maker_fee_bps": 2}}, "taker_fee_bps"),
         (Choice(), {"maker": {"maker_fee_bps": -1}}, "rebate"),
         (Choice(), {"maker": {"order_size_percentage": "0.0005"}}, "raise total_capital"),

@@ -145,11 +145,11 @@ async def test_the_cap_binds_to_the_smallest_order_and_the_asks_stay() -> None:
 
 
 async def test_a_sale_of_one_symbol_makes_room_for_the_other() -> None:
-    """A fills the room and sells all it has; before that B may not bid, and then it does."""
+    """A takes all the room there is. B buys once more and then has none, until A sells."""
     a, b = Tape(9_999, 10_001), Tape(49_999, 50_001, START_NS + 50 * MS)
     for _ in range(8):
         a.quiet(1).sweep(SELL, 60)
-    b.quiet(12)
+    b.quiet(9).sweep(SELL, 200).quiet(3)
     a.quiet(4)
     for _ in range(12):
         a.quiet(1).sweep(BUY, 60)
@@ -242,17 +242,14 @@ async def test_at_midnight_all_may_buy_again() -> None:
 
 
 async def test_capital_orders_and_caps_follow_the_weights() -> None:
-    """3 : 1 of 10,000: so are the orders, and each symbol stops at a fifth of its own share."""
+    """3 : 1 of 10,000: an order is at most a hundredth of its symbol's share, and each stops at a fifth of it."""
     session, ledger = await watched(both_falling(60), {}, weights={A: 3})
     assert [str(lane.opening.quote) for lane in session.lanes if lane.opening] == ["7500.00000000", "2500.00000000"]
-    first = {}
     for symbol, share in ((A, 7_500), (B, 2_500)):
-        order = next(order for order in ledger.orders if (order.symbol, order.side) == (symbol, "buy"))
-        assert order.price is not None
-        first[symbol] = float(order.price * order.size)
         held = next(exposure(lane) for lane in session.lanes if lane.symbol == symbol)
         assert share * 0.18 < held <= share * 0.2
-    assert first[A] == pytest.approx(3 * first[B], rel=0.01)
+        worth = [order.price * order.size for order in ledger.orders if order.symbol == symbol and order.price is not None]
+        assert share * 0.005 < max(worth) <= share * 0.01
 
 
 async def test_without_a_limit_over_all_nobody_notices_the_others() -> None:

@@ -170,6 +170,7 @@ def test_quotes_do_not_rest_while_the_exchange_is_shut(bars_of: BarsOf, plain: A
         ({"touch": "join"}, "touch=join"),
         ({"fair_value": "microprice"}, "microprice"),
         ({"toxic_imbalance": 0.5}, "toxic_imbalance"),
+        ({"queue_value_bps": 1}, "queue_value_bps"),
         ({"initial_base": 1}, "initial_base"),
         ({"fee_asset": "received"}, "fee_asset"),
     ],
