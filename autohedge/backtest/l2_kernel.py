@@ -51,7 +51,10 @@ from autohedge.backtest.l2_venue import arrivals
 from autohedge.domain.mandate import decayed, gone_frac
 from autohedge.domain.measures import base_value_atoms, realised_volatility, spread_bps_of
 from autohedge.market_maker import reasons
-from autohedge.market_maker.decision import (
+from autohedge.market_maker.decision import NO_PORTFOLIO_CAP, PAUSE_AFTER_REBALANCE_NS, Outcome, Situation, decide, ratio_at
+from autohedge.market_maker.reasons import CROSSED, NONE, ONE_SIDED, STALE
+from autohedge.market_maker.toxicity import NEXT_SAMPLE_NS, note_touch, note_trade, signs_now, toxic_sides
+from autohedge.market_maker.working import (
     CANCEL_REASON,
     CANCEL_ROW,
     CANCELLING,
@@ -62,20 +65,12 @@ from autohedge.market_maker.decision import (
     NEW_PRICE,
     NEW_SIDE,
     NEW_SIZE,
-    NO_PORTFOLIO_CAP,
-    PAUSE_AFTER_REBALANCE_NS,
     PRICE,
     SIDE,
-    Outcome,
-    Situation,
     cancel_side,
-    decide,
-    ratio_at,
     seen_in_queue,
     working_totals,
 )
-from autohedge.market_maker.reasons import CROSSED, NONE, ONE_SIDED, STALE
-from autohedge.market_maker.toxicity import NEXT_SAMPLE_NS, note_touch, note_trade, signs_now, toxic_sides
 from autohedge.risk.checks import Checked, blocked_reason, daily_loss_limit_hit, first_failure, raising_side
 
 NS_PER_S = 1_000_000_000

@@ -44,7 +44,7 @@ from autohedge.domain.view import MarketView, maker_view
 from autohedge.errors import ConfigError, InvariantBroken
 from autohedge.lane import DRAIN_TRIES
 from autohedge.market.statistics import LATENCY_EVENTS, TRADE_WINDOW_S, RollingStatistics, depth_scale
-from autohedge.market_maker import decision, quoting, toxicity
+from autohedge.market_maker import decision, quoting, toxicity, working
 from autohedge.market_maker.config import FeeAsset, MarketMakingConfig
 from autohedge.market_maker.engine import PAUSE_AFTER_DENIAL_NS, QuoteEngine
 from autohedge.market_maker.quoting import RISK_SCORE
@@ -383,9 +383,7 @@ def _way_of(conditions: Conditions, market: PreparedMarket) -> tuple[Any, Any, A
     return np.array(latency.times_ns, np.int64), np.array(latency.recorded_ns, np.int64), halts
 
 
-def _new_tables(
-    numbers: LoopNumbers, window_ticks: int, requests: int, levels: int, way: tuple[Any, Any, Any]
-) -> Tables:
+def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: int, way: tuple[Any, Any, Any]) -> Tables:
     def log(fields: tuple[str, ...]) -> Any:
         return np.empty((4 * _LOG_ROOM, len(fields)), np.int64)
 
@@ -394,7 +392,7 @@ def _new_tables(
         bids=np.zeros(window_ticks, np.int64),
         asks=np.zeros(window_ticks, np.int64),
         orders=np.zeros((WORKING_ROWS, _WORKING_ROOM + 4 * levels), np.int64),
-        decision=np.zeros((decision.DECISION_ROWS, _WORKING_ROOM + 4 * levels), np.int64),
+        decision=np.zeros((working.DECISION_ROWS, _WORKING_ROOM + 4 * levels), np.int64),
         commands=np.zeros((COMMAND_ROWS, 4 * (_WORKING_ROOM + 4 * levels)), np.int64),
         requests=np.zeros(requests + 1, np.int64),
         taken=np.zeros((2, 4, TAKEN_ROOM), np.int64),

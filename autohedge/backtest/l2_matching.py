@@ -30,9 +30,9 @@ from autohedge.backtest.l2_layout import (
     Tables,
 )
 from autohedge.backtest.l2_orders import book_fill, fee_base, fill_maker, is_halted, log_event, note_resting, remove_working
-from autohedge.market_maker.decision import PRICE, REMAINING, SIDE
 from autohedge.market_maker.reasons import INSUFFICIENT_DEPTH
 from autohedge.market_maker.sizing import fee_atoms
+from autohedge.market_maker.working import PRICE, REMAINING, SIDE
 from autohedge.simulation.queueing import (
     AT_FRONT,
     BEHIND_ALL,

@@ -26,9 +26,9 @@ from autohedge.backtest.l2_layout import (
     LoopNumbers,
     Tables,
 )
-from autohedge.market_maker.decision import CREATED, FILLED, LEVEL, PRICE, REMAINING, SIDE
 from autohedge.market_maker.reasons import NONE
 from autohedge.market_maker.sizing import fee_atoms
+from autohedge.market_maker.working import CREATED, FILLED, LEVEL, PRICE, REMAINING, SIDE
 from autohedge.simulation.latency import CONSTANT, FEED, LatencyNumbers, drawn_ns, entries_before
 
 # --- the order desk -------------------------------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from autohedge.backtest.l2_layout import (
 )
 from autohedge.backtest.l2_matching import cost_of_taking, rest, take_at_market
 from autohedge.backtest.l2_orders import free, is_halted, log_event, remove_working, reserve, reserve_atoms
-from autohedge.market_maker.decision import CANCELLING, PRICE, REMAINING, SIDE
 from autohedge.market_maker.reasons import (
     HALTED,
     INSUFFICIENT_BALANCE,
@@ -39,6 +38,7 @@ from autohedge.market_maker.reasons import (
     REQUEST_FAILED,
     SELF_TRADE,
 )
+from autohedge.market_maker.working import CANCELLING, PRICE, REMAINING, SIDE
 from autohedge.simulation.conditions import request_fails
 from autohedge.simulation.matching import is_marketable
 

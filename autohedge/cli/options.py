@@ -42,6 +42,10 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "seed": (int | None, typer.Option("--seed", metavar="N", help="Seed of the simulated market. Default 7.")),
     "out": (Path | None, typer.Option("--out", metavar="DIR", help="Where runs are kept. Default outputs.")),
     "record": (Path | None, typer.Option("--record", metavar="DIR", help="Also record the market events there.")),
+    "record_format": (
+        str | None,
+        typer.Option("--record-format", metavar="raw|parquet", help="How to record: lines as Binance sends them (default), or Parquet."),
+    ),
     "agents": (Path | None, typer.Option("--agents", metavar="DIR", help="Your own agents instead of the bundled ones.")),
     "prompts": (Path | None, typer.Option("--prompts", metavar="DIR", help="Your own prompts instead of the bundled ones.")),
     "require_llm": (
@@ -103,6 +107,7 @@ def settings_from(
     seed: int | None,
     out: Path | None,
     record: Path | None,
+    record_format: str | None,
     agents: Path | None,
     prompts: Path | None,
     require_llm: float | None,
@@ -122,6 +127,7 @@ def settings_from(
         seed=seed,
         out_dir=out,
         record_dir=record,
+        record_format=record_format,
         agents_dir=agents,
         prompts_dir=prompts,
         desk=only_given(cycles=cycles, every_s=every_s, task=task, require_llm_frac=require_llm),
@@ -134,6 +140,8 @@ def settings_from(
     if not symbols and "symbols" not in from_file:
         layers.insert(0, {"symbols": (_default_symbol(from_file, assigned, market),)})
     settings = build_settings(*layers)
+    if record_format is not None and settings.record_dir is None:
+        raise ConfigError("--record-format says how to record, and nothing is recorded; add --record DIR")
     pair = _configured_pair(from_file, assigned)
     if pair is not None and pair not in settings.symbols:
         raise ConfigError(f"trading_pair is {pair} and the symbols are {', '.join(settings.symbols)}; give one of the two")

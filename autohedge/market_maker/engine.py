@@ -18,6 +18,18 @@ from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import CancelOrder, Order, OrderState
 from autohedge.market_maker.config import MarketMakingConfig
 from autohedge.market_maker.decision import (
+    NO_PORTFOLIO_CAP,
+    PAUSE_AFTER_REBALANCE_NS,
+    MakerNumbers,
+    Situation,
+    decide,
+    ratio_at,
+)
+from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, new_table, quote_terms
+from autohedge.market_maker.reasons import BLOCKED, REASONS
+from autohedge.market_maker.sizing import SizeRules
+from autohedge.market_maker.toxicity import guard_numbers
+from autohedge.market_maker.working import (
     CANCEL_REASON,
     CANCEL_ROW,
     DECISION_ROWS,
@@ -25,20 +37,10 @@ from autohedge.market_maker.decision import (
     NEW_PRICE,
     NEW_SIDE,
     NEW_SIZE,
-    NO_PORTFOLIO_CAP,
-    PAUSE_AFTER_REBALANCE_NS,
     UNSEEN,
-    MakerNumbers,
-    Situation,
-    decide,
-    ratio_at,
     seen_in_queue,
     working_columns,
 )
-from autohedge.market_maker.quoting import RISK_SCORE, UNKNOWN, QuoteRules, QuoteTerms, new_table, quote_terms
-from autohedge.market_maker.reasons import BLOCKED, REASONS
-from autohedge.market_maker.sizing import SizeRules
-from autohedge.market_maker.toxicity import guard_numbers
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from autohedge.market_maker.decision import CANCELLING, CREATED, PRICE, REMAINING, SIDE, Columns
 from autohedge.market_maker.reasons import (
     BALANCE,
     DAILY_LOSS,
@@ -23,6 +22,7 @@ from autohedge.market_maker.reasons import (
     PRICE_COLLAR,
 )
 from autohedge.market_maker.sizing import SizeNumbers, Totals, buy_cost, exposure
+from autohedge.market_maker.working import CANCELLING, CREATED, PRICE, REMAINING, SIDE, Columns
 
 
 class LimitNumbers(NamedTuple):

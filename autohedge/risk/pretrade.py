@@ -13,9 +13,10 @@ from typing import NamedTuple
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BUY, Side
 from autohedge.domain.orders import Order
-from autohedge.market_maker.decision import NO_PORTFOLIO_CAP, working_columns
+from autohedge.market_maker.decision import NO_PORTFOLIO_CAP
 from autohedge.market_maker.reasons import PORTFOLIO_DAILY_LOSS, REASONS
 from autohedge.market_maker.sizing import SizeRules, Totals, buy_cost, exposure, totals_of
+from autohedge.market_maker.working import working_columns
 from autohedge.risk.checks import (
     Checked,
     LimitNumbers,

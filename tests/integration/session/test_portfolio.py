@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from autohedge.domain.market_data import BUY, SELL
@@ -99,7 +99,7 @@ def walk(seed: int, steps: int, price: int, *, may_rise: bool) -> Tape:
 # --- the cap ----------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from([2_000, 10_000, 60_000])), min_size=2, max_size=3),
     st.sampled_from(["0.01", "0.03", "0.0512"]),

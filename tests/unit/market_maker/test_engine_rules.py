@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from autohedge.domain.market_data import BUY, SELL, Side
 from autohedge.domain.orders import Order, OrderState
 from autohedge.market_maker.config import MarketMakingConfig
-from autohedge.market_maker.decision import UNSEEN, scarce_tolerance, seen_in_queue
+from autohedge.market_maker.decision import scarce_tolerance
 from autohedge.market_maker.engine import Decision, MakerState, MarketState, QuoteEngine, Reconsider, SideFilled
 from autohedge.market_maker.reasons import CODES
+from autohedge.market_maker.working import UNSEEN, seen_in_queue
 from tests.unit.market_maker.test_engine import (
     ASK,
     BID,
