@@ -263,6 +263,6 @@ def test_the_configuration_page_names_every_setting_with_its_true_default(sectio
     rows = rows_of(section)
     assert rows.keys() == wanted
     for name, written in rows.items():
-        default = fields[name].default
+        default = fields[name].get_default(call_default_factory=True)
         assert default is not PydanticUndefined
         assert same(written.strip("`"), default), f"{section} {name}: the page says {written}, the code {default}"

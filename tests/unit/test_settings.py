@@ -180,7 +180,7 @@ def test_every_default_survives_the_way_through_an_assignment() -> None:
         (["spread_percentage"], "--set expects NAME=VALUE, found 'spread_percentage'"),
         ([""], "--set expects NAME=VALUE, found ''"),
         (["=5"], "--set knows no ''"),
-        (["spread=5"], "--set knows no 'spread'; known are base_spread_bps, "),
+        (["spread=5"], "--set knows no 'spread'; known are arrival_rate_per_s, base_spread_bps, "),
         (["skew_factor=1", "skew_factor=2"], "--set skew_factor is given twice"),
     ],
 )

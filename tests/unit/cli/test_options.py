@@ -27,6 +27,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "seed",
         "out",
         "record",
+        "record_format",
         "agents",
         "prompts",
         "require_llm",
@@ -43,6 +44,15 @@ def settings(**given: Any) -> Settings:
 def test_no_option_at_all_is_the_default_run() -> None:
     """The settings of `autohedge run` are those of the code."""
     assert settings() == Settings()
+
+
+def test_how_to_record_is_only_said_where_something_is_recorded() -> None:
+    assert settings(record=Path("r"), record_format="parquet").record_format == "parquet"
+    assert settings(record=Path("r")).record_format == "raw"
+    with pytest.raises(ConfigError, match="add --record DIR"):
+        settings(record_format="parquet")
+    with pytest.raises(ConfigError, match="record_format: input should be 'raw' or 'parquet', found 'csv'"):
+        settings(record=Path("r"), record_format="csv")
 
 
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autohedge.backtest.metrics import measure
@@ -104,7 +104,8 @@ def test_sharpe_is_made_of_returns_and_not_of_profit_levels(make: Any) -> None:
 @settings(deadline=None)
 @given(returns=returns_of_days, factor=st.sampled_from(["0.01", "3", "1000000"]))
 def test_figures_do_not_depend_on_the_size_of_the_capital(make: Any, returns: list[float], factor: str) -> None:
-    """Ratios and fractions stay when all money is multiplied."""
+    """Ratios and fractions stay when all money is multiplied; returns that differ by rounding alone have no ratio to keep."""
+    assume(max(returns) == min(returns) or max(returns) - min(returns) > 1e-6)
     small = measure(make.with_returns(returns))
     large = measure(make.with_returns(returns, initial=str(Decimal(10_000) * Decimal(factor))))
     for name in ("total_frac", "sharpe", "sortino", "volatility_frac", "skewness", "var_95_frac"):
