@@ -390,8 +390,8 @@ def prepare(
             from autohedge.market.parquet import require_polars
 
             require_polars()
-        for each in instruments:
-            _check_empty_of_recordings(_recording_dir(settings, each))
+        for folder in (settings.record_dir, *(_recording_dir(settings, each) for each in instruments)):
+            _check_empty_of_recordings(folder)
     for each in instruments:
         config = lane_config(settings, each)
         _check_capital(config, each)

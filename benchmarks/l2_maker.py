@@ -172,8 +172,11 @@ class Peer:
             "fills": fills,
         }
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
+        try:
+            print(json.dumps(asked), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         answer = json.loads(line) if line else {"error": "it ended"}
         if "error" in answer:
             raise RuntimeError(f"hftbacktest: {answer['error']}")

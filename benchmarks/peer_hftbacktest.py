@@ -49,88 +49,119 @@ LOOKS, ORDERS, CANCELS, LOGGED, NEXT_ID, FILLS, BEST_BID, BEST_ASK, SETTLED = ra
 """What the maker remembers: four counts, the next order's id, and the last look with whether it left everything as it was."""
 
 
+Own = namedtuple("Own", "buys buy_value sells best_bid best_ask live_bid live_ask bid_id ask_id ready_bid ready_ask answered")
+"""Our working orders: bids with their prices added up, asks, the best of each; of those that are not being cancelled price, id,
+and whether the venue has confirmed them (0 and True without one); and whether it has answered everything."""
+
+
 @njit
-def wanted_prices(maker, best_bid, best_ask, held):
-    """(bid, ask, inventory ratio): the fixed spread around the mid, moved against the inventory, never crossing."""
-    mid = (best_bid + best_ask) / 2.0
-    room = float(maker.cap_atoms) / (mid * maker.atoms_per_tick_lot)
-    distance = float(held) - float(maker.neutral_lots)
-    ratio = 0.5
-    if distance != 0:
-        room = room - maker.neutral_lots if distance > 0 else float(maker.neutral_lots)
-        if room <= 0:
-            ratio = 1.0 if distance > 0 else 0.0
+def own_orders(hbt):
+    """Add up what works."""
+    buys = buy_value = sells = best_bid = best_ask = live_bid = live_ask = 0
+    bid_id = ask_id = np.uint64(0)
+    ready_bid = ready_ask = answered = True
+    orders = hbt.orders(0).values()
+    while orders.has_next():
+        order = orders.get()
+        price = order.price_tick
+        is_live = order.req != CANCELED
+        answered = answered and is_live and order.req != NEW
+        if order.side > 0:
+            buys += 1
+            buy_value += price
+            best_bid = max(best_bid, price)
+            if is_live:
+                live_bid, bid_id, ready_bid = price, order.order_id, order.cancellable
         else:
-            ratio = min(1.0, max(0.0, 0.5 + 0.5 * distance / room))
+            sells += 1
+            best_ask = price if best_ask == 0 else min(best_ask, price)
+            if is_live:
+                live_ask, ask_id, ready_ask = price, order.order_id, order.cancellable
+    return Own(buys, buy_value, sells, best_bid, best_ask, live_bid, live_ask, bid_id, ask_id, ready_bid, ready_ask, answered)
+
+
+@njit
+def ratio_of(maker, mid, held):
+    """Inventory in [0, 1]; 0.5 is neutral."""
+    distance = float(held) - float(maker.neutral_lots)
+    if distance == 0:
+        return 0.5
+    room = float(maker.neutral_lots)
+    if distance > 0:
+        room = float(maker.cap_atoms) / (mid * maker.atoms_per_tick_lot) - room
+    if room <= 0:
+        return 1.0 if distance > 0 else 0.0
+    return min(1.0, max(0.0, 0.5 + 0.5 * distance / room))
+
+
+@njit
+def wanted_prices(maker, best_bid, best_ask, mid, ratio):
+    """The fixed spread around the mid, moved against the inventory, never crossing."""
     half = mid * maker.spread_frac / 2.0
     shift = min(1.0, max(-1.0, (maker.target - ratio) * maker.skew_factor))
     bid = min(np.int64(np.floor(mid - half + shift * half + 1e-9)), best_ask - 1)
     ask = max(np.int64(np.ceil(mid + half + shift * half - 1e-9)), best_bid + 1)
     if bid >= ask:
         bid, ask = bid - 1, ask + 1
-    return bid, ask, ratio
+    return bid, ask
+
+
+@njit
+def bid_wanted(maker, own, held, ratio, bid):
+    """(keep the order that works, else place one): one lot more must fit under the cap of everything held and bid for."""
+    if ratio >= 1.0:
+        return False, False
+    cap = maker.cap_atoms // maker.atoms_per_tick_lot  # in ticks x lots
+    others, value = own.buys - (own.live_bid > 0), own.buy_value - own.live_bid
+    if own.live_bid == bid and bid + max(bid * (held + others), bid * held + value) <= cap:
+        return True, False
+    meets_own = own.best_ask > 0 and bid >= own.best_ask
+    return False, not meets_own and bid + max(bid * (held + own.buys), bid * held + own.buy_value) <= cap
+
+
+@njit
+def ask_wanted(own, held, ratio, ask):
+    """The same for a sale of what is held and not offered yet."""
+    if ratio <= 0.0:
+        return False, False
+    if own.live_ask == ask and held - own.sells >= 0:
+        return True, False
+    meets_own = own.best_bid > 0 and ask <= own.best_bid
+    return False, not meets_own and held - own.sells >= 1
 
 
 @njit
 def look(hbt, maker, memory, log):
-    """Keep an order at the wanted price, else cancel it and place another one, of one lot, if inventory and cap allow."""
+    """Keep an order at the wanted price, else cancel it and place another one of one lot.
+
+    Nothing is done where nothing changed since a look that left everything as it was. An order that the venue has not confirmed
+    cannot be cancelled here, so its side waits.
+    """
     depth = hbt.depth(0)
     best_bid, best_ask = depth.best_bid_tick, depth.best_ask_tick
     memory[LOOKS] += 1
     fills = hbt.state_values(0).num_trades
     if memory[SETTLED] and best_bid == memory[BEST_BID] and best_ask == memory[BEST_ASK] and fills == memory[FILLS]:
         return
-    memory[FILLS], memory[BEST_BID], memory[BEST_ASK], memory[SETTLED] = fills, best_bid, best_ask, 1
-    held = maker.neutral_lots + np.int64(np.round(hbt.position(0) / LOT))
+    memory[FILLS], memory[BEST_BID], memory[BEST_ASK] = fills, best_bid, best_ask
     if len(log):
         note_fills(hbt, memory, log)
     hbt.clear_inactive_orders(0)
-    buys = buy_value = sells = 0
-    own_bid = own_ask = 0  # best of all that work, also of those being cancelled
-    live_bid = live_ask = bid_id = ask_id = 0
-    ready_bid = ready_ask = True
-    orders = hbt.orders(0).values()
-    while orders.has_next():
-        order = orders.get()
-        price = order.price_tick
-        is_live = order.req != CANCELED
-        if order.req == NEW or not is_live:
-            memory[SETTLED] = 0
-        if order.side > 0:
-            buys += 1
-            buy_value += price
-            own_bid = max(own_bid, price)
-            if is_live:
-                live_bid, bid_id, ready_bid = price, order.order_id, order.cancellable
-        else:
-            sells += 1
-            own_ask = price if own_ask == 0 else min(own_ask, price)
-            if is_live:
-                live_ask, ask_id, ready_ask = price, order.order_id, order.cancellable
-    bid, ask, ratio = wanted_prices(maker, best_bid, best_ask, held)
-    cap = maker.cap_atoms // maker.atoms_per_tick_lot  # in ticks x lots
+    own = own_orders(hbt)
+    memory[SETTLED] = own.answered
+    held = maker.neutral_lots + np.int64(np.round(hbt.position(0) / LOT))
+    mid = (best_bid + best_ask) / 2.0
+    ratio = ratio_of(maker, mid, held)
+    bid, ask = wanted_prices(maker, best_bid, best_ask, mid, ratio)
     new_bid = new_ask = False
-    if live_bid == 0 or ready_bid:
-        others, value = buys - (live_bid > 0), buy_value - live_bid
-        if ratio >= 1.0:
-            keeps, may = False, False
-        else:
-            keeps = live_bid == bid and bid + max(bid * (held + others), bid * held + value) <= cap
-            may = (own_ask == 0 or bid < own_ask) and bid + max(bid * (held + buys), bid * held + buy_value) <= cap
-        if not keeps:
-            if live_bid:
-                cancel(hbt, memory, bid_id)
-            new_bid = may
-    if live_ask == 0 or ready_ask:
-        if ratio <= 0.0:
-            keeps, may = False, False
-        else:
-            keeps = live_ask == ask and held - (sells - (live_ask > 0)) >= 1
-            may = (own_bid == 0 or ask > own_bid) and held - sells >= 1
-        if not keeps:
-            if live_ask:
-                cancel(hbt, memory, ask_id)
-            new_ask = may
+    if own.ready_bid:
+        keeps, new_bid = bid_wanted(maker, own, held, ratio, bid)
+        if own.live_bid and not keeps:
+            cancel(hbt, memory, own.bid_id)
+    if own.ready_ask:
+        keeps, new_ask = ask_wanted(own, held, ratio, ask)
+        if own.live_ask and not keeps:
+            cancel(hbt, memory, own.ask_id)
     if new_bid:
         hbt.submit_buy_order(0, memory[NEXT_ID], bid * TICK, LOT, GTX, LIMIT, False)
         count_order(memory)
@@ -233,14 +264,14 @@ def one_pass(events, asked):
     maker = Maker(**asked["maker"])
     memory = np.zeros(9, np.int64)
     memory[NEXT_ID] = 1
-    log = np.zeros((len(events) // 4 if asked.get("fills") else 0, 3), np.int64)
+    log = np.zeros((len(events) // 4 if asked["fills"] else 0, 3), np.int64)
     run = run_on_feed if asked["clock"] == "feed" else run_on_clock
     wall, cpu = time.perf_counter(), time.process_time()
     came = run(hbt, maker, asked["every_ns"], memory, log)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     if came != ENDED:
         raise RuntimeError(f"hftbacktest stopped with {came}")
-    if asked.get("fills"):
+    if asked["fills"]:
         np.save(asked["fills"], log[: memory[LOGGED]])
     state = hbt.state_values(0)
     held_lots = maker.neutral_lots + round(hbt.position(0) / LOT)
@@ -261,7 +292,7 @@ def main():
         try:
             if latency_ns not in kept:
                 kept = {latency_ns: events_of(stream, latency_ns)}
-            answer = one_pass(kept[latency_ns][: asked.get("rows")], asked)
+            answer = one_pass(kept[latency_ns], asked)
         except Exception as error:  # whatever another library raises is the answer
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             continue

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autohedge.backtest import l2_book, l2_kernel, l2_matching, l2_orders
+from autohedge.backtest import l2_book, l2_kernel, l2_matching, l2_orders, l2_quotes, l2_samples
 from autohedge.backtest.l2_layout import (
     BROKEN,
     COMMAND_ROWS,
@@ -58,12 +58,12 @@ from autohedge.simulation.latency import FEED
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 APART = (
-    l2_kernel.open_books, l2_kernel.cross_grid, l2_kernel.measured_volatility, l2_kernel.sample, l2_kernel.log_state,
-    l2_kernel.note_quotes, l2_kernel.quiet_until, l2_kernel.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
+    l2_kernel.open_books, l2_samples.cross_grid, l2_samples.measured_volatility, l2_samples.sample, l2_quotes.log_state,
+    l2_quotes.note_quotes, l2_quotes.quiet_until, l2_samples.update_daily_loss, l2_orders.log_event, l2_orders.add_working,
     l2_orders.longer_way_ns, l2_orders.is_halted, l2_matching.see_changes,
     l2_orders.remove_working, l2_orders.note_resting, l2_orders.send, l2_orders.note_request, l2_matching.crossed,
     l2_matching.cost_of_taking, l2_matching.take_at_market, l2_matching.note_taken, l2_matching.release_changed,
-    l2_book.clear_depth, l2_book.clear_book, l2_kernel.sample_touch, l2_kernel.best_lots, l2_kernel.watch_queues,
+    l2_book.clear_depth, l2_book.clear_book, l2_quotes.sample_touch, l2_quotes.best_lots, l2_quotes.watch_queues, l2_quotes.see,
     quoting.fill_table, toxicity.note_trade,
 )  # fmt: skip
 """What happens rarely, or is called from many places with few arguments."""
@@ -147,6 +147,7 @@ class CompiledLane:
         self.numbers = _within_64_bits(
             LoopNumbers(
                 maker=engine.numbers,
+                sees_more=int(_sees_more(engine.numbers)),
                 limits=limit_numbers(limits, instrument),
                 fees_in_received=int(config.fee_asset is FeeAsset.RECEIVED),
                 latency=conditions.latency.numbers,
@@ -178,8 +179,7 @@ class CompiledLane:
         state.buy_state = state.sell_state = state.day = NOT_YET
         state.stale_at_ns = state.next_arrival_ns = NEVER_NS
         state.halt_from_ns = conditions.halts_ns[0][0] if conditions.halts_ns else NEVER_NS
-        if not engine.numbers.guard.on:
-            self._tables.guard[toxicity.NEXT_SAMPLE_NS] = NEVER_NS
+        state.next_touch_ns = 0 if engine.numbers.guard.on else NEVER_NS
         self._run = compile_kernel(l2_kernel.run, apart=APART, allocates=False)
 
     @property
@@ -273,7 +273,7 @@ class CompiledLane:
 
     def market_problem(self, now_ns: int) -> str:
         """Why the market cannot be traded at `now_ns`; "" when it can."""
-        return REASONS[l2_kernel.market_problem(self.state, now_ns)]
+        return REASONS[l2_quotes.market_problem(self.state, now_ns)]
 
     def view(self, now_ns: int, *, simulated: bool) -> MarketView | None:
         """What the desk may know at `now_ns`; None while the market cannot be traded."""
@@ -295,7 +295,7 @@ class CompiledLane:
         if book is None:
             return None
         size, mid_half = self.numbers.maker.size, int(state.mid_half)
-        equity = l2_kernel.equity(state, self.numbers)
+        equity = l2_samples.equity(state, self.numbers)
         base_atoms = int(state.base_atoms)
         return maker_view(
             symbol=self.instrument.symbol,
@@ -374,6 +374,10 @@ _LOGS = {
 }
 
 
+def _sees_more(maker: decision.MakerNumbers) -> bool:
+    return bool(maker.sizes_by_confidence or maker.guard.on or maker.quote.microprice or maker.queue_value_frac > 0.0)
+
+
 def _way_of(conditions: Conditions, market: PreparedMarket) -> tuple[Any, Any, Any]:
     """(times, latencies, halts) as arrays: what the way to the venue adds from when on, and when the venue is halted."""
     latency = conditions.latency
@@ -398,9 +402,9 @@ def _new_tables(numbers: LoopNumbers, window_ticks: int, requests: int, levels: 
         taken=np.zeros((2, 4, TAKEN_ROOM), np.int64),
         glft=np.array(quoting.new_table(numbers.maker.quote)),
         guard=np.zeros(toxicity.MEMORY_CELLS, np.int64),
-        mids=np.zeros(l2_kernel.GRID_MIDS + l2_kernel.RETURNS + 1, np.int64),
-        spreads=np.zeros(l2_kernel.GRID_WINDOW, np.float64),
-        imbalances=np.zeros(l2_kernel.GRID_WINDOW, np.float64),
+        mids=np.zeros(l2_samples.GRID_MIDS + l2_samples.RETURNS + 1, np.int64),
+        spreads=np.zeros(l2_samples.GRID_WINDOW, np.float64),
+        imbalances=np.zeros(l2_samples.GRID_WINDOW, np.float64),
         mandate_times=np.zeros((2, 64), np.int64),
         mandate_values=np.zeros((4, 64), np.float64),
         withheld=np.zeros(len(REASONS), np.int64),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from autohedge.market_maker.decision import MakerNumbers
+from autohedge.market_maker.working import ORDER_ROWS
 from autohedge.risk.checks import LimitNumbers
 from autohedge.simulation.latency import LatencyNumbers
 
@@ -27,11 +28,11 @@ BEGINS_EVENT: Final = 64
 
 # --- the working orders: after the rows that `decide` reads -------------------------------------------------------------------
 
-NUMBER, RESTING, RESTED, AHEAD, GENERATION, UNREPORTED, UNREPORTED_BEFORE, MANDATE, SIZE = range(9, 18)
+NUMBER, RESTING, RESTED, AHEAD, GENERATION, UNREPORTED, UNREPORTED_BEFORE, MANDATE, SIZE = range(ORDER_ROWS, ORDER_ROWS + 9)
 """Order number; whether it rests at the venue, what came to rest, what is ahead of it, and the queue's memory."""
-SHOWN, SHOWN_AS_OF, UNMATCHED, UNMATCHED_BEFORE = range(18, 22)
+SHOWN, SHOWN_AS_OF, UNMATCHED, UNMATCHED_BEFORE = range(ORDER_ROWS + 9, ORDER_ROWS + 13)
 """The memory of a queue model by chance, see `autohedge.simulation.queueing`."""
-WORKING_ROWS: Final = 22
+WORKING_ROWS: Final = ORDER_ROWS + 13
 
 # --- commands on their way ----------------------------------------------------------------------------------------------------
 
@@ -65,9 +66,10 @@ is known, told once."""
 
 
 class LoopNumbers(NamedTuple):
-    """The whole configuration of a run."""
+    """The whole configuration of a run; `sees_more` is 1 where decisions depend on more of the book than its best prices."""
 
     maker: MakerNumbers
+    sees_more: int
     limits: LimitNumbers
     fees_in_received: int
     latency: LatencyNumbers
@@ -143,6 +145,7 @@ STATE: Final = [
     # statistics
     ("grid_bid", "i8"), ("grid_ask", "i8"), ("next_grid_ns", "i8"), ("mids", "i8"), ("samples_on_grid", "i8"),
     ("volatility_second", "i8"), ("volatility", "f8"), ("next_sample_ns", "i8"),
+    ("next_touch_ns", "i8"),
     # balances
     ("base_atoms", "i8"), ("quote_atoms", "i8"), ("reserved_base", "i8"), ("reserved_quote", "i8"),
     ("volume", "i8"), ("fees_quote", "i8"), ("fees_base", "i8"),
@@ -158,7 +161,7 @@ STATE: Final = [
     ("rebalance_paused_ns", "i8"), ("mandate", "i8"), ("mandates", "i8"), ("buy_state", "i8"), ("sell_state", "i8"),
     ("quoted_bid", "i8"), ("quoted_ask", "i8"),
     # the last look at the quotes, where it left everything as it was
-    ("quiet_until_ns", "i8"), ("quiet_bid", "i8"), ("quiet_ask", "i8"), ("quiet_second", "i8"), ("quiet_score", "f8"),
+    ("quiet_until_ns", "i8"), ("quiet_bid", "i8"), ("quiet_ask", "i8"), ("quiet_score", "f8"),
     ("quiet_bid_lots", "i8"), ("quiet_ask_lots", "i8"), ("quiet_buy_toxic", "i8"), ("quiet_sell_toxic", "i8"),
     ("quiet_quoted", "i8"), ("quiet_distance_bps", "f8"),
     # risk

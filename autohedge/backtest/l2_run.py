@@ -23,7 +23,7 @@ from autohedge.desk.decisions import called_for_model, model_driven_share
 from autohedge.domain.ids import CycleId, MandateId
 from autohedge.domain.mandate import Mandate, Regime, RiskLevel
 from autohedge.errors import ConfigError, LlmShareTooLow
-from autohedge.market.event_rows import EventColumns, columns_of_feed
+from autohedge.market.event_rows import columns_of_feed
 from autohedge.market.recordings import read_columns
 from autohedge.ports import Clock, Desk, MarketFeed, ModelClient
 from autohedge.settings import Settings
@@ -115,21 +115,17 @@ def neutral_for_ever(symbol: str) -> Mandate:
 
 async def prepared_market(settings: Settings, feed: MarketFeed, *, allow_bad_data: bool = False) -> PreparedMarket:
     """The events of a feed, checked and made ready for the loop."""
-    columns = await _columns(settings, feed)
-    if not allow_bad_data and not feed.simulated:
-        from autohedge.market.recording_check import check_recording, require_clean
-
-        path = settings.replay_path
-        if path is not None:
-            require_clean(check_recording(path, feed.instrument.symbol, feed.instrument))
-    return prepare_market(columns, feed.instrument)
-
-
-async def _columns(settings: Settings, feed: MarketFeed) -> EventColumns:
-    path = settings.replay_path
+    path, instrument = settings.replay_path, feed.instrument
     if path is None:
-        return await columns_of_feed(feed)
-    return await read_columns(path, feed.instrument.symbol, feed.instrument)
+        columns = await columns_of_feed(feed)
+    elif allow_bad_data or feed.simulated:
+        columns = await read_columns(path, instrument.symbol, instrument)
+    else:
+        from autohedge.market.recording_check import read_and_check, require_clean
+
+        columns, report = await read_and_check(path, instrument.symbol, instrument)
+        require_clean(report)
+    return prepare_market(columns, instrument)
 
 
 async def _lane(

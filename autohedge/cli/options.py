@@ -44,7 +44,9 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "record": (Path | None, typer.Option("--record", metavar="DIR", help="Also record the market events there.")),
     "record_format": (
         str | None,
-        typer.Option("--record-format", metavar="raw|parquet", help="How to record: lines as Binance sends them (default), or Parquet."),
+        typer.Option(
+            "--record-format", metavar="raw|parquet", help="How to record: lines as Binance sends them (default), or Parquet."
+        ),
     ),
     "agents": (Path | None, typer.Option("--agents", metavar="DIR", help="Your own agents instead of the bundled ones.")),
     "prompts": (Path | None, typer.Option("--prompts", metavar="DIR", help="Your own prompts instead of the bundled ones.")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import log10
 from statistics import median
@@ -23,12 +23,14 @@ from autohedge.market.sync import Applied, SyncedBook
 NS_PER_S = 1_000_000_000
 DEFAULT_SILENCE_S = 60.0
 
-_NS_BEGIN = 10**17  # 1973 in ns; a time of today in µs, ms or s is below it
-_DAY_NS = 86_400 * NS_PER_S
-_FAR = (1_001, 1_000)  # ten basis points
+NS_BEGIN = 10**17
+"""1973 in ns; a time of today in µs, ms or s is below it."""
+DAY_NS = 86_400 * NS_PER_S
+FAR = (1_001, 1_000)
+"""Ten basis points, as a ratio."""
+JUMP_FROM = 1.5
 _UNIT_TOLERANCE = 0.25  # how far from a power of ten a jump may be and still be one: the market moves meanwhile
 _UNIT_FROM = 5.0
-_JUMP_FROM = 1.5
 _RECENT_TRADES = 10_000
 _FEW_STEPS = 20
 _FEW_HOLES_FRAC = 0.1
@@ -51,7 +53,7 @@ class EventCheck:
         self._latencies = array("q")
         self._negative_latencies = 0
         self._first_negative = ""
-        self._book = _BookCheck(faults, self._place)
+        self._book = BookCheck(faults, self._place)
         self._ts_ns = 0
 
     def take(self, event: MarketEvent) -> None:
@@ -66,19 +68,18 @@ class EventCheck:
         faults = self._faults
         if self._negative_latencies:
             faults.note("negative_latency", self._first_negative, count=self._negative_latencies)
-            least, middle, most = (f"{each / NS_PER_S:.3f} s" for each in _spread(self._latencies))
-            faults.add_detail("negative_latency", f"median {middle} of all messages, from {least} to {most}")
+            faults.add_detail("negative_latency", latency_detail(self._latencies))
         if self._longest_silence_ns:
             faults.add_detail("silence", f"the longest {self._longest_silence_ns / NS_PER_S:.1f} s")
         self._book.finish()
 
     def _place(self) -> str:
-        return f"{self._where()}, {_utc(self._ts_ns)}" if self._ts_ns >= _NS_BEGIN else self._where()
+        return f"{self._where()}, {utc(self._ts_ns)}" if self._ts_ns >= NS_BEGIN else self._where()
 
     def _take_time(self, event: MarketEvent) -> bool:
         """Judge the times; whether a replay would give the event."""
         ts_ns, last_ns = event.ts_init_ns, self.last_ns
-        if ts_ns < _NS_BEGIN:
+        if ts_ns < NS_BEGIN:
             self._faults.note("time_unit", self._place, f"time of receipt {ts_ns}, {_unit_of(ts_ns)} and not ns")
             return True  # left out of the order of times, but not of the book, where it would show as a gap
         if last_ns is None:
@@ -100,12 +101,12 @@ class EventCheck:
 
     def _take_latency(self, ts_init_ns: int, ts_event_ns: int) -> None:
         latency_ns = ts_init_ns - ts_event_ns
-        if abs(latency_ns) > _DAY_NS:
+        if abs(latency_ns) > DAY_NS:
             scaled = [at for power in (3, 6, 9) for at in (ts_event_ns * 10**power, ts_event_ns // 10**power)]
-            if any(abs(ts_init_ns - at) < _DAY_NS for at in scaled):
-                self._faults.note("time_unit", self._place, f"the venue's time, read as {_utc(ts_event_ns)}")
+            if any(abs(ts_init_ns - at) < DAY_NS for at in scaled):
+                self._faults.note("time_unit", self._place, f"the venue's time, read as {utc(ts_event_ns)}")
             else:
-                self._faults.note("clock", self._place, f"the venue says {_utc(ts_event_ns)}")
+                self._faults.note("clock", self._place, f"the venue says {utc(ts_event_ns)}")
             return
         self._latencies.append(latency_ns)
         if latency_ns < 0:
@@ -114,7 +115,7 @@ class EventCheck:
             self._negative_latencies += 1
 
 
-class _BookCheck:
+class BookCheck:
     """The part of the check that knows the book: sequence, prices and trades."""
 
     def __init__(self, faults: Faults, place: Callable[[], str]) -> None:
@@ -138,7 +139,13 @@ class _BookCheck:
         self._trades = 0
         self._trades_outside = 0
 
+    @property
+    def book(self) -> OrderBook:
+        """The book so far."""
+        return self._synced.book
+
     def take(self, event: MarketEvent) -> None:
+        """The next event that a replay would give."""
         if isinstance(event, Trade):
             self._take_trade(event)
             return
@@ -163,6 +170,7 @@ class _BookCheck:
                 self._faults.note("crossed", self._place, "for a moment, while waiting updates were applied")
 
     def finish(self) -> None:
+        """Note what only shows at the end."""
         faults = self._faults
         if not self._seen_snapshot:
             faults.note("no_snapshot", "the whole recording")
@@ -253,7 +261,7 @@ class _BookCheck:
         if bid and ask:
             self._trades += 1
             self._trades_outside += not bid <= price <= ask
-            up, whole = _FAR
+            up, whole = FAR
             if price * whole > ask * up or price * up < bid * whole:
                 self._faults.note("trade_outside", self._place)
 
@@ -279,19 +287,22 @@ class _BookCheck:
         if not last:
             return
         times = price_ticks / last if price_ticks > last else last / price_ticks
-        if times < _JUMP_FROM:
+        if times < JUMP_FROM:
             return
         power = 10.0 ** round(log10(times))
         is_unit = times >= _UNIT_FROM and abs(times / power - 1) <= _UNIT_TOLERANCE
         self._faults.note("price_unit" if is_unit else "price_jump", self._place, f"{name} from {last} to {price_ticks} ticks")
 
 
-def _spread(values: array[int]) -> tuple[int, float, int]:
-    """Least, median and most of some values."""
-    return min(values), median(values), max(values)
+def latency_detail(latencies_ns: Sequence[int]) -> str:
+    """Least, median and most of the latencies of all messages, in words."""
+    spread = min(latencies_ns), median(latencies_ns), max(latencies_ns)
+    least, middle, most = (f"{each / NS_PER_S:.3f} s" for each in spread)
+    return f"median {middle} of all messages, from {least} to {most}"
 
 
-def _utc(ts_ns: int) -> str:
+def utc(ts_ns: int) -> str:
+    """A time of receipt for people, to the millisecond."""
     try:
         at = datetime.fromtimestamp(ts_ns // NS_PER_S, UTC)
     except (OverflowError, ValueError, OSError):

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import BookDelta, BookSnapshot, MarketEvent, Side, TopOfBook, Trade, rows_of
-from autohedge.errors import ConfigError, MarketDataError
+from autohedge.errors import ConfigError, InvariantBroken, MarketDataError
 from autohedge.market.binance import CorruptLine, best_first
 from autohedge.market.exact import MAX_STEPS
 from autohedge.market.raw import BATCH_EVENTS, MAX_STEP_NS, add_example, described
@@ -28,6 +28,8 @@ from autohedge.ports import FeedReport
 if TYPE_CHECKING:
     import polars
 
+    from autohedge.market.event_rows import EventColumns
+
 COLUMNS = ("local_ts_ns", "exch_ts_ms", "kind", "side", "px_e8", "qty_e8", "id_first", "id_last")
 ROW = ("kind", "side", "local_ts_ns", "exch_ts_ms", "id_first", "id_last", "px_e8", "qty_e8")
 """The columns in the order in which `messages` gives them."""
@@ -35,7 +37,9 @@ SLICE_ROWS = 131_072
 """Rows in memory at a time; also the most that one message may have."""
 
 _E8 = Decimal(10**8)
-_MAX_MS = 2**63 // 1_000_000 - 1
+MAX_MS = 2**63 // 1_000_000 - 1
+"""The latest venue time whose nanoseconds fit in 64 bits."""
+_LEAP = "the receive time is more than a year after the message before"
 
 
 class ParquetRecordingFeed:
@@ -44,6 +48,7 @@ class ParquetRecordingFeed:
     Raises `ConfigError` without polars, `MarketDataError` for a file that is missing, damaged or laid out differently, or an
     instrument with a tick or lot that is not a whole number of 1e-8. With `any_numbers` columns of floats are taken too, and
     what is no whole number in them is missing: for a check, which names what is wrong with a file that nobody would replay.
+    `first_rounded_row` begins the first message that was given on with a size finer than a lot; −1 before there is one.
     """
 
     def __init__(self, file: Path, instrument: Instrument, *, simulated: bool = False, any_numbers: bool = False) -> None:
@@ -51,6 +56,7 @@ class ParquetRecordingFeed:
         self.simulated = simulated
         self.description = described([file])
         self.report = FeedReport()
+        self.first_rounded_row = -1
         self._file = file
         self._tick_e8 = _whole_e8(instrument.tick_size, "tick", instrument.symbol)
         self._lot_e8 = _whole_e8(instrument.lot_size, "lot", instrument.symbol)
@@ -63,42 +69,79 @@ class ParquetRecordingFeed:
 
     async def batches(self) -> AsyncIterator[Sequence[MarketEvent]]:
         """Events, some hundreds at a time; other tasks get their turn between batches. Raises `MarketDataError`."""
-        batch: list[MarketEvent] = []
-        for event in self._events():
-            batch.append(event)
-            if len(batch) >= BATCH_EVENTS:
-                yield batch
-                batch = []
-                await asyncio.sleep(0)
-        if batch:
-            yield batch
+        from autohedge.market.event_rows import events_of
 
-    def _events(self) -> Iterator[MarketEvent]:
+        report = self.report
+        for columns in self._columns():
+            events = events_of(columns)
+            while batch := list(islice(events, BATCH_EVENTS)):
+                report.messages += len(batch)
+                report.rows += sum(map(rows_of, batch))
+                yield batch
+                await asyncio.sleep(0)
+
+    def columns(self) -> EventColumns:
+        """All that `batches` gives, as columns, counted in the report. Raises `MarketDataError`."""
+        from autohedge.market.event_rows import joined
+
+        columns = joined(self._columns())
+        self.report.messages += int(columns.ends_message.sum())
+        self.report.rows += len(columns.kind)
+        return columns
+
+    def _columns(self) -> Iterator[EventColumns]:
+        """Slice by slice what can be replayed; the rest is counted."""
+        from autohedge.market.flattened import messages_in, only
+
         report = self.report
         last_ns: int | None = None
-        for row, message in self.messages():
-            try:
-                event = self.event_of(message)
-                ts_ns = event.ts_init_ns
+        for offset, frame, starts in self._slices():
+            found = messages_in(frame, starts, self._tick_e8, self._lot_e8)
+            report.rounded += found.rounded
+            if self.first_rounded_row < 0 <= found.first_rounded:
+                self.first_rounded_row = offset + found.first_rounded
+            columns = found.columns
+            times = columns.ts_init_ns[columns.ends_message].tolist()
+            kept = [True] * len(times)
+            unusable = [(position, "") for position in found.unsound.tolist()]
+            for at, ts_ns in enumerate(times):
                 if last_ns is None:
                     last_ns = ts_ns
-                if ts_ns > last_ns + MAX_STEP_NS:
-                    raise CorruptLine("the receive time is more than a year after the message before")
-            except CorruptLine as error:
-                report.corrupt += 1
-                kind, *numbers = message[0]
-                add_example(report, f"{self._file.name}: row {row}: {error}", f"{kind} {numbers}")
-                continue
-            if ts_ns < last_ns:
-                report.out_of_order += 1
-                continue
-            last_ns = ts_ns
-            report.messages += 1
-            report.rows += rows_of(event)
-            yield event
+                if 0 <= ts_ns - last_ns <= MAX_STEP_NS:
+                    last_ns = ts_ns
+                    continue
+                kept[at] = False
+                if ts_ns < last_ns:
+                    report.out_of_order += 1
+                else:
+                    unusable.append((int(found.positions[at]), _LEAP))
+            for position, why in sorted(unusable):
+                begin, end = starts[position : position + 2]
+                self._count_unusable(offset + begin, frame.slice(begin, end - begin).rows(), why)
+            yield only(columns, kept)
+
+    def _count_unusable(self, row: int, message: list[tuple[Any, ...]], why: str) -> None:
+        """Count a message that is left out, because of `why`, or of what making an event of it says."""
+        try:
+            if why:
+                raise CorruptLine(why)
+            self.event_of(message)
+        except CorruptLine as error:
+            self.report.corrupt += 1
+            kind, *numbers = message[0]
+            add_example(self.report, f"{self._file.name}: row {row}: {error}", f"{kind} {numbers}")
+            return
+        raise InvariantBroken(f"{self._file}: row {row} begins a sound message that was left out")
 
     def messages(self) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
         """Rows grouped into messages, with the number of the first one. Raises `MarketDataError`."""
+        for offset, frame, starts in self._slices():
+            rows = frame.rows()
+            for start, end in pairwise(starts):
+                yield offset + start, rows[start:end]
+
+    def _slices(self) -> Iterator[tuple[int, polars.DataFrame, list[int]]]:
+        """Some rows of the file, the number of the first, and where messages begin in them; the last is where they end."""
         offset = 0
         while True:
             frame = _collected(self._rows.slice(offset, SLICE_ROWS), self._file)
@@ -110,9 +153,7 @@ class ParquetRecordingFeed:
                 raise MarketDataError(
                     f"{self._file}: a message of more than {SLICE_ROWS} rows at row {offset}; not a recording"
                 )
-            rows = frame.rows()
-            for start, end in pairwise(starts):
-                yield offset + start, rows[start:end]
+            yield offset, frame, starts
             if is_last:
                 return
             offset += starts[-1]  # the last message of a slice may go on in the next one
@@ -122,7 +163,7 @@ class ParquetRecordingFeed:
         kind, side, ts_init_ns, ts_event_ms, first, last, *_ = rows[0]
         if any(value is None for row in rows for value in row):
             raise CorruptLine("a value is missing")
-        if ts_init_ns < 0 or not 0 <= ts_event_ms <= _MAX_MS:
+        if ts_init_ns < 0 or not 0 <= ts_event_ms <= MAX_MS:
             raise CorruptLine("a time is out of range")
         if not 0 <= first <= last:
             raise CorruptLine("the ids are not in order")

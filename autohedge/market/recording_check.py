@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autohedge.domain.instrument import Instrument
 from autohedge.domain.market_data import rows_of
@@ -37,6 +37,9 @@ from autohedge.market.recordings import (
     symbol_of,
 )
 from autohedge.market.sample_sessions import SessionFeed
+
+if TYPE_CHECKING:
+    from autohedge.market.event_rows import EventColumns
 
 REPLAY_VENUE = "binance"
 """Whose rules a recording is checked by that does not name its own instrument."""
@@ -81,6 +84,22 @@ def check_recording(
     return check.report(str(path))
 
 
+async def read_and_check(
+    path: Path, symbol: str, instrument: Instrument, *, silence_s: float = DEFAULT_SILENCE_S
+) -> tuple[EventColumns, DataReport]:
+    """What `read_columns` gives and what `check_recording` finds; of a recording with next to nothing to find in one reading.
+
+    Raises as those two do.
+    """
+    from autohedge.market.checked_columns import read_clean
+    from autohedge.market.recordings import read_columns
+
+    clean = read_clean(path, symbol, instrument, silence_s)
+    if clean is not None:
+        return clean
+    return await read_columns(path, symbol, instrument), check_recording(path, symbol, instrument, silence_s=silence_s)
+
+
 def require_clean(report: DataReport, allow: Collection[str] = ()) -> None:
     """See to it that data are fit for a backtest. `allow` are kinds of findings that are accepted.
 
@@ -90,6 +109,11 @@ def require_clean(report: DataReport, allow: Collection[str] = ()) -> None:
     if unfit:
         listed = "; ".join(f"{each.kind} {each.count} times, first at {each.first}: {each.detail}" for each in unfit)
         raise MarketDataError(f"{report.source}: not fit for a backtest: {listed}. Repair the data, or allow these by name")
+
+
+def subject(instrument: Instrument) -> str:
+    """What a report is about."""
+    return f"book and trades of {instrument.symbol}"
 
 
 class _Check:
@@ -112,8 +136,7 @@ class _Check:
             events.finish()
         else:
             faults.note("no_events", source)
-        what = f"book and trades of {self._instrument.symbol}"
-        return DataReport(source, what, self._rows, events.first_ns, events.last_ns, faults.findings())
+        return DataReport(source, subject(self._instrument), self._rows, events.first_ns, events.last_ns, faults.findings())
 
     def _where(self) -> str:
         return f"{self._file}:{self._number}"

@@ -66,7 +66,7 @@ def open_replay(path: Path, symbol: str, instrument: Instrument) -> MarketFeed:
 
 
 async def read_columns(path: Path, symbol: str, instrument: Instrument) -> EventColumns:
-    """All events that `open_replay` would give, as arrays; from a Parquet recording of ours without making the events.
+    """All events that `open_replay` would give, as arrays; from Parquet without making the events.
 
     Raises as `open_replay` does, and `ConfigError` where numpy or polars are needed and not installed.
     """
@@ -74,6 +74,8 @@ async def read_columns(path: Path, symbol: str, instrument: Instrument) -> Event
     from autohedge.market.parquet_dataset import load_columns
 
     feed = open_replay(path, symbol, instrument)
+    if isinstance(feed, ParquetRecordingFeed):
+        return feed.columns()
     dataset = dataset_of_symbol(path, symbol)
     return await columns_of_feed(feed) if dataset is None else load_columns(dataset)
 
