@@ -7,7 +7,8 @@ in Parquet (`autohedge.market.parquet_folder`), and so is each such sub-folder, 
 venues (`COINBASE.ws.28.0`), or one of them, is a session of `autohedge.market.sample_sessions`.
 
 Refused before anything is replayed, with `MarketDataError`: what is missing, empty, truncated, of another format or symbol,
-and a recording without any book snapshot, because updates without a beginning never become a book.
+lines of Binance futures, whose updates follow other sequence rules than those of spot, and a recording without any book
+snapshot, because updates without a beginning never become a book.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ EXPECTED = "expected *.jsonl.gz, *.jsonl or *.parquet"
 _HEAD_LINES = 1_000
 _SYMBOL_FIELD = re.compile(rb'"s"\s*:\s*"([A-Za-z0-9.\-]{1,31})"')
 _NAME_PARTS = re.compile(r"[^A-Z0-9.]+")
+_FUTURES_FIELD = re.compile(rb'"pu"\s*:\s*[0-9]')
+"""Each update of futures names the last id of the one before it, and none of spot does."""
 _SNAPSHOT_MARK = b'"lastUpdateId"'
 
 
@@ -185,7 +188,9 @@ def files_of_symbol(path: Path, symbol: str) -> list[Path]:
     if not files:
         found = ", ".join(sorted(set().union(*codes.values())))
         raise MarketDataError(f"{path}: expected a recording of {symbol}, found lines of {found}")
-    if files[0].suffix == PARQUET and len(files) > 1:
+    if files[0].suffix != PARQUET:
+        _refuse_futures(files)
+    elif len(files) > 1:
         raise MarketDataError(f"{path}: several Parquet files ({', '.join(file.name for file in files)}); name one of them")
     return files
 
@@ -270,6 +275,15 @@ def _codes_in(file: Path) -> set[str]:
     if file.suffix == PARQUET:
         return {part for part in _name_parts(file) if symbol_of_code(part)}
     return {code.decode().upper() for line in _head(file) for code in _SYMBOL_FIELD.findall(line)}
+
+
+def _refuse_futures(files: Sequence[Path]) -> None:
+    for file in files:
+        if any(map(_FUTURES_FIELD.search, _head(file))):
+            raise MarketDataError(
+                f"{file}: expected lines of Binance spot, found updates of its futures (they have a `pu`), each of which would "
+                "be taken for a gap; futures are read from recorded sessions (BINANCE_FUTURES.ws…)"
+            )
 
 
 def _named_instrument(files: Sequence[Path]) -> Instrument | None:

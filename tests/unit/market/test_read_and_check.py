@@ -22,7 +22,7 @@ from autohedge.market.event_rows import EventColumns, columns_of
 from autohedge.market.faults import Faults
 from autohedge.market.recording_check import check_recording, read_and_check
 from autohedge.market.recordings import read_columns
-from tests.unit.market.test_recording_check import FAULTY_EVENTS, S, happened_later, saved, snapshot_third, without
+from tests.unit.market.test_recording_check import FAULTY_EVENTS, S, happened_later, replace, saved, without
 
 __all__ = ["saved"]  # a fixture
 
@@ -170,5 +170,6 @@ def test_it_is_quick_where_books_move_in_every_usual_way(session: Events) -> Non
     """Updates, quotes and a later snapshot that overtake each other: nothing of that is at fault."""
     for events in (session, snapshot_again(session), unusable_at_first(session)):
         assert check_columns(columns_of(events), str, Faults(), 60.0)
-    for events in (snapshot_third(session), without(0)(session), []):
+    outside = [replace(33, price_ticks=price)(session) for price in (9_900, 10_100)]
+    for events in (without(0)(session), without(31)(session), *outside, []):
         assert not check_columns(columns_of(events), str, Faults(), 60.0)
